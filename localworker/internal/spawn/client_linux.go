@@ -1,0 +1,279 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bothy/runner/worker"
+)
+
+const oomControl = "/memory.oom_control"
+
+// closePatience is how long a closed spawner may take to end its processes and
+// itself until it is killed.
+const closePatience = 3 * time.Second
+
+// client is the master's side of a spawner: an executor.
+type client struct {
+	hello
+	conn  *net.UnixConn
+	proc  *os.Process
+	ev    chan event
+	build atomic.Int64 // the latest one
+	base0 atomic.Int64 // cgroup v1: memory in use when it began
+
+	out []byte // frame under construction; one caller at a time
+
+	mu   sync.Mutex
+	why  error
+	once sync.Once
+	done chan struct{} // the spawner was waited for
+}
+
+// startClient starts a spawner and waits until it is ready.
+func startClient(ctx context.Context, h hello) (*client, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "spawner"), os.NewFile(uintptr(pair[1]), "master")
+	defer ours.Close()
+	defer theirs.Close()
+	c, err := net.FileConn(ours)
+	if err != nil {
+		return nil, fmt.Errorf("socket to spawner: %w", err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	defer null.Close()
+	proc, err := os.StartProcess("/proc/self/exe", []string{"bothy-spawner", h.base}, &os.ProcAttr{
+		Dir: "/",
+		// Its few threads all sit in system calls; with fewer processors one
+		// would wait for the scheduler's monitor to take another's away.
+		Env:   []string{marker + "=1", CookieName + "=" + cookie{base: h.base, epoch: h.epoch}.String(), "GOMAXPROCS=4"},
+		Files: []*os.File{null, null, os.Stderr, theirs},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	s := &client{hello: h, conn: c.(*net.UnixConn), proc: proc, ev: make(chan event, 4), done: make(chan struct{})}
+	go s.read()
+	if err := s.write(opHello, &h, nil); err != nil {
+		s.close()
+		return nil, err
+	}
+	select {
+	case e, ok := <-s.ev:
+		if !ok || e.kind != ready {
+			s.close()
+			return nil, s.err()
+		}
+		s.method = Method(e.text)
+		if !e.left {
+			s.memoryLeaf = ""
+		}
+		return s, nil
+	case <-ctx.Done():
+		s.close()
+		return nil, ctx.Err()
+	}
+}
+
+func (c *client) write(op byte, m message, fds []int) error {
+	b, err := appendFrame(c.out[:0], op, m)
+	if err != nil {
+		return err
+	}
+	if c.out = b; cap(b) > smallBuffer {
+		c.out = nil
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	n, _, err := c.conn.WriteMsgUnix(b, oob, nil)
+	if err == nil && n < len(b) {
+		_, err = c.conn.Write(b[n:])
+	}
+	if err != nil {
+		return c.fail(fmt.Errorf("write to it: %w", err))
+	}
+	return nil
+}
+
+// read passes on events until the spawner is gone; then it ends what may be
+// left of its processes.
+func (c *client) read() {
+	defer close(c.ev)
+	var b []byte
+	space := make([]byte, 4<<10)
+	err := func() error {
+		for {
+			n, err := c.conn.Read(space)
+			if err != nil {
+				return err
+			}
+			b = append(b, space[:n]...)
+			for {
+				op, payload, rest, ok, err := splitFrame(b)
+				if err != nil {
+					return err
+				}
+				if !ok {
+					break
+				}
+				var e event
+				if op != opEvent {
+					return errFrame
+				}
+				if err := decode(payload, &e); err != nil {
+					return err
+				}
+				c.ev <- e
+				b = b[:copy(b, rest)]
+			}
+		}
+	}()
+	c.fail(err)
+	c.ev <- event{kind: lost, ended: c.wreck()}
+}
+
+// fail remembers why the spawner is not used any more.
+func (c *client) fail(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why == nil {
+		c.why = fmt.Errorf("%w: %w", ErrSpawner, err)
+	}
+	return c.why
+}
+
+func (c *client) err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
+}
+
+func (c *client) start(r *request, fds []int) error {
+	if c.build.Swap(r.build) != r.build && c.memoryLeaf != "" {
+		c.base0.Store(memoryStat(c.memoryLeaf, "total_rss", "total_shmem"))
+	}
+	return c.write(opRun, r, fds)
+}
+
+func (c *client) stop(s stop) error    { return c.write(opStop, &s, nil) }
+func (c *client) drop() error          { return c.write(opDrop, nil, nil) }
+func (c *client) events() <-chan event { return c.ev }
+
+// memory asks the memory controller where there is one: it counts shared pages once.
+func (c *client) memory(build int64) (n int64) {
+	switch {
+	case c.buildMemory:
+		return memoryStat(buildGroup(c.group, build), "anon", "shmem")
+	case c.memoryLeaf != "":
+		return max(0, memoryStat(c.memoryLeaf, "total_rss", "total_shmem")-c.base0.Load())
+	}
+	all, _ := descendants(c.proc.Pid)
+	for _, p := range all {
+		n += p.memory()
+	}
+	return n
+}
+
+func memoryStat(group string, keys ...string) (n int64) {
+	b := []byte(readFile(group + "/memory.stat"))
+	for _, k := range keys {
+		n += value(b, k)
+	}
+	return n
+}
+
+// limit looks for the tightest limit from the build's group upwards.
+func (c *client) limit(build int64) (at, limit int64) {
+	dir, name, peak := "", "/memory.max", "/memory.peak"
+	switch {
+	case c.buildMemory:
+		dir = buildGroup(c.group, build)
+	case c.memoryLeaf != "":
+		dir, name, peak = c.memoryLeaf, "/memory.limit_in_bytes", "/memory.max_usage_in_bytes"
+	default:
+		return 0, 0
+	}
+	limit = math.MaxInt64
+	for ; exists(dir + name); dir = filepath.Dir(dir) {
+		// "max" in version 2, about 2^63 in version 1.
+		if n, err := strconv.ParseInt(strings.TrimSpace(readFile(dir+name)), 10, 64); err == nil && n < limit && n < 1<<60 {
+			limit = n
+			at, _ = strconv.ParseInt(strings.TrimSpace(readFile(dir+peak)), 10, 64)
+		}
+	}
+	if limit == math.MaxInt64 {
+		return 0, 0
+	}
+	return at, limit
+}
+
+// wreck ends the processes of a spawner that is no more: they are nobody's
+// descendants now, but in its build's cgroup, or known by their environment.
+// What the spawner did itself on its way out finds nothing to do here.
+func (c *client) wreck() []worker.Process {
+	c.conn.Close()
+	c.reap()
+	build := c.build.Load()
+	group := ""
+	if c.method.cgroup() && build != 0 {
+		group = buildGroup(c.group, build)
+	}
+	ended := settle(&strays{base: c.base, self: os.Getpid(), group: group, ours: func(k cookie) bool {
+		return k.epoch == c.epoch && k.counter == build
+	}}, func() bool { return true }, nil)
+	if group != "" {
+		removeGroupSoon(group, time.Second)
+	}
+	if c.memoryLeaf != "" {
+		removeGroupSoon(c.memoryLeaf, time.Second)
+	}
+	return ended
+}
+
+// reap waits for the spawner to end, and kills it when it takes too long.
+func (c *client) reap() {
+	c.once.Do(func() {
+		late := time.AfterFunc(closePatience, func() { c.proc.Kill() })
+		c.proc.Wait() // an error: somebody else waited for it
+		late.Stop()
+		close(c.done)
+	})
+}
+
+func (c *client) close() error {
+	c.fail(errors.New("closed"))
+	err := c.conn.Close()
+	c.reap()
+	<-c.done
+	for range c.ev {
+		// The channel is closed when the last process was ended.
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}

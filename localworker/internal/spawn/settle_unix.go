@@ -1,0 +1,77 @@
+//go:build unix
+
+package spawn
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bothy/runner/worker"
+)
+
+// settleTick is how often it is looked whether the processes that were told to
+// end have done so, when nothing else says so.
+const settleTick = 20 * time.Millisecond
+
+// crowd is a changing set of processes that is to be ended.
+type crowd interface {
+	// members lists the living, and whether there is certainly nobody else.
+	members() (all []process, sure bool)
+	// strike kills all at once if that can be done.
+	strike()
+	// counts tells whether a process is named in the receipt.
+	counts(process) bool
+}
+
+// settle ends a crowd: TERM to everybody once, and KILL over and over as soon
+// as hard says so. Who is born meanwhile is met in the next round. It returns
+// whom it had to end.
+func settle(c crowd, hard func() bool, wake <-chan struct{}) []worker.Process {
+	type id struct {
+		pid   int
+		start uint64
+	}
+	told := map[id]bool{}
+	struck := false
+	var ended []worker.Process
+	tick := time.NewTicker(settleTick)
+	defer tick.Stop()
+	for {
+		all, sure := c.members()
+		if len(all) == 0 && sure {
+			return ended
+		}
+		kill, fresh := hard(), false
+		for _, p := range all {
+			k := id{p.pid, p.start}
+			if known := told[k]; !known {
+				fresh = true
+				told[k] = true
+				if len(ended) < maxEnded && c.counts(p) {
+					ended = append(ended, worker.Process{PID: p.pid, Name: p.name()})
+				}
+				if !kill {
+					p.signal(unix.SIGTERM)
+					p.signal(unix.SIGCONT) // the stopped do not hear TERM
+				}
+			}
+		}
+		if kill {
+			if !struck || fresh {
+				c.strike()
+				struck = true
+			}
+			for _, p := range all {
+				p.signal(unix.SIGKILL)
+			}
+			if fresh {
+				continue // somebody forks: do not give him time
+			}
+		}
+		select {
+		case <-wake:
+		case <-tick.C:
+		}
+	}
+}

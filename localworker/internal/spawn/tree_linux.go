@@ -1,0 +1,326 @@
+package spawn
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"bothy/runner/worker"
+)
+
+// tree is the spawner's view of its build: what it started, in which cgroups,
+// and what was reaped. Everything that its commands start is its descendant.
+type tree struct {
+	hello
+	pid  int
+	null int // /dev/null
+	send func(event)
+
+	started chan struct{} // a child exists
+	wake    chan struct{} // something was reaped
+
+	mu       sync.Mutex
+	counter  *oomCounter // of the build, or one for all builds
+	build    *tended     // nil: none
+	garbage  []string    // cgroups that could not be removed yet
+	stopping bool        // settle runs
+	hard     atomic.Bool // it kills
+}
+
+// tended is a build in the tree.
+type tended struct {
+	number int64
+	group  string   // cgroup, or empty
+	leaf   string   // cgroup of the latest command
+	leaves []string // cgroups of earlier commands that could not be removed yet
+	step   int64
+	main   int  // the latest command's first process, 0 once reaped
+	crowd  bool // something besides the main process may live
+	// earlier holds what lived before the latest command, where no cgroup tells.
+	earlier map[int]uint64
+	oom     int64 // the counter before the command
+	now     usage // of what was reaped since the command began
+	all     usage // of the whole build
+}
+
+// run starts a command.
+func (t *tree) run(r *request, fds []int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.open(r.build)
+	b.step, b.now = r.step, usage{}
+	b.earlier = nil
+	if b.crowd && !t.method.cgroup() {
+		b.earlier = map[int]uint64{}
+		all, _ := descendants(t.pid)
+		for _, p := range all {
+			b.earlier[p.pid] = p.start
+		}
+	}
+	if b.group != "" {
+		if b.leaf != "" {
+			b.leaves = append(b.leaves, b.leaf)
+		}
+		b.leaf = b.group + "/" + leafName(r.step, r.label)
+		if err := unix.Mkdir(b.leaf, 0o755); err != nil {
+			t.send(event{kind: failed, step: r.step, text: "make cgroup " + b.leaf, errno: errno(err), left: b.crowd})
+			return
+		}
+	}
+	b.oom = t.counter.read()
+	pid, err := t.fork(r, fds, b.leaf, cookie{t.base, t.epoch, r.build, r.step})
+	if err != nil {
+		t.send(event{kind: failed, step: r.step, text: startText(r, err), errno: errno(err), left: b.crowd})
+		return
+	}
+	b.main = pid
+	poke(t.started)
+}
+
+// open returns the build, which begins with its first command.
+func (t *tree) open(number int64) *tended {
+	if t.build != nil && t.build.number == number {
+		return t.build
+	}
+	b := &tended{number: number}
+	t.build = b
+	if t.method.cgroup() {
+		b.group = buildGroup(t.group, number)
+		if unix.Mkdir(b.group, 0o755) == unix.ENOENT {
+			os.MkdirAll(b.group, 0o755) // an error shows when the leaf is made
+		}
+	}
+	if t.buildMemory {
+		t.counter.close()
+		t.counter = openCounter(b.group + "/memory.events")
+	}
+	return b
+}
+
+// fork starts the command where the method wants it to be.
+func (t *tree) fork(r *request, fds []int, leaf string, c cookie) (int, error) {
+	if t.method == Procs {
+		if err := enter(leaf); err != nil {
+			return 0, errors.Unwrap(err)
+		}
+		defer enter(t.home)
+		leaf = "" // children are born where their parent is
+	}
+	return fork(r, fds, t.null, leaf, c)
+}
+
+// enter moves this process, all threads, into a cgroup.
+func enter(dir string) error { return writeFile(dir+"/cgroup.procs", "0") }
+
+// reap waits for children for ever. It is the only one who waits.
+func (t *tree) reap() {
+	for {
+		var ws unix.WaitStatus
+		var ru unix.Rusage
+		pid, err := unix.Wait4(-1, &ws, unix.WALL, &ru)
+		switch {
+		case pid > 0:
+			t.reaped(pid, ws, &ru)
+		case err == unix.ECHILD:
+			<-t.started
+		}
+	}
+}
+
+func (t *tree) reaped(pid int, ws unix.WaitStatus, ru *unix.Rusage) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.build
+	if b == nil {
+		return
+	}
+	main, status := false, int64(0)
+	for pid > 0 {
+		b.now.add(ru)
+		b.all.add(ru)
+		if pid == b.main {
+			b.main, main, status = 0, true, exitStatus(ws)
+		}
+		pid, _ = unix.Wait4(-1, &ws, unix.WALL|unix.WNOHANG, ru)
+	}
+	// The orphans of a dead process are its subreaper's children before the
+	// process can be waited for: without children nothing is left at all.
+	b.crowd = pid == 0
+	if main {
+		t.send(event{
+			kind: exited, step: b.step, status: status, left: b.crowd,
+			cpu: int64(b.now.cpu), maxRSS: b.now.maxRSS,
+			oom: t.counter.read() - b.oom, certain: t.counter != nil && t.oomFile == "",
+		})
+	}
+	if !b.crowd && !t.stopping {
+		t.tidy(b)
+	}
+	poke(t.wake)
+}
+
+// tidy removes the cgroups of commands of which nothing is left.
+func (t *tree) tidy(b *tended) {
+	b.leaves = slices.DeleteFunc(b.leaves, removeGroup)
+	if b.leaf != "" && removeGroup(b.leaf) {
+		b.leaf = ""
+	}
+}
+
+// drop forgets the build.
+func (t *tree) drop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget()
+}
+
+func (t *tree) forget() {
+	b := t.build
+	if b == nil {
+		return
+	}
+	t.build = nil
+	if b.group == "" {
+		return
+	}
+	t.tidy(b)
+	t.garbage = slices.DeleteFunc(append(t.garbage, b.group), removeGroup)
+}
+
+// stop ends processes and tells when they are gone.
+func (t *tree) stop(s stop) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hard.Store(s.kill || t.stopping && t.hard.Load())
+	if t.stopping {
+		poke(t.wake)
+		return
+	}
+	t.stopping = true
+	go func() {
+		ended := settle(&condemned{t: t, scope: s.scope}, t.hard.Load, t.wake)
+		t.settled(s.scope, ended)
+	}()
+}
+
+func (t *tree) settled(s scope, ended []worker.Process) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopping = false
+	e := event{kind: gone, ended: ended}
+	if b := t.build; b != nil {
+		e.step, e.left = b.step, b.crowd
+		e.cpu, e.maxRSS = int64(b.all.cpu), b.all.maxRSS
+		t.tidy(b)
+	}
+	if s == theBuild {
+		t.forget()
+	}
+	t.send(e)
+}
+
+// condemned is the crowd of a scope.
+type condemned struct {
+	t     *tree
+	scope scope
+	calm  int // rounds in which nobody was found, one after the other
+}
+
+func (c *condemned) members() (all []process, sure bool) {
+	t := c.t
+	if noChildren() {
+		return nil, true
+	}
+	t.mu.Lock()
+	b := t.build
+	t.mu.Unlock()
+	if b == nil {
+		return nil, true
+	}
+	all, quiet := descendants(t.pid)
+	if c.scope == theBuild {
+		return all, false // only noChildren is sure
+	}
+	t.mu.Lock()
+	main, leaf, others := b.main, b.leaf, slices.Clone(b.leaves)
+	t.mu.Unlock()
+	if t.method.cgroup() {
+		all = without(all, others)
+	} else {
+		all = c.fresh(all, b)
+	}
+	if len(all) > 0 || main != 0 || !quiet {
+		c.calm = 0
+		return all, false
+	}
+	if leaf != "" && populated(leaf) {
+		return nil, false
+	}
+	// The kernel's list of children may skip one when another dies: once is not enough.
+	c.calm++
+	return nil, c.calm > 1
+}
+
+// noChildren tells whether this process has none, not even dead ones. As a
+// subreaper it then has no descendants either.
+func noChildren() bool {
+	err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
+	return err == unix.ECHILD
+}
+
+// without leaves out what is in the given cgroups.
+func without(all []process, groups []string) []process {
+	other := below(groups)
+	return slices.DeleteFunc(all, func(p process) bool { return other[p.pid] })
+}
+
+// fresh leaves out what earlier commands started: what lived before, what
+// descends from that, and what says so in its environment.
+func (c *condemned) fresh(all []process, b *tended) []process {
+	if len(b.earlier) == 0 {
+		return all
+	}
+	old := map[int]bool{}
+	var kept []process
+	for _, p := range all { // parents come first
+		start, known := b.earlier[p.pid]
+		old[p.pid] = known && start == p.start || old[p.ppid]
+		if ck, ok := p.cookie(); ok && ck.step != b.step {
+			old[p.pid] = true
+		}
+		if !old[p.pid] {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+func (c *condemned) strike() {
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	b := c.t.build
+	switch {
+	case b == nil || b.group == "":
+	case c.scope == theBuild:
+		killGroup(b.group)
+	case b.leaf != "":
+		killGroup(b.leaf)
+	}
+}
+
+// counts is false for the command itself: it is no left-over.
+func (c *condemned) counts(p process) bool {
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	return c.t.build == nil || p.pid != c.t.build.main
+}
+
+// end kills all there is, because the master has gone.
+func (t *tree) end() {
+	settle(&condemned{t: t, scope: theBuild}, func() bool { return true }, make(chan struct{}))
+	t.drop()
+}

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"bothy/runner"
+	"bothy/runner/config"
+	"bothy/runner/internal/basedir"
+	"bothy/runner/internal/control"
+)
+
+// logger writes what a person who runs a master should know: to stderr, only
+// warnings unless BOTHY_DEBUG is set.
+func (c *call) logger() *slog.Logger {
+	level := slog.LevelWarn
+	if c.Getenv("BOTHY_DEBUG") != "" {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(c.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+func runServe(ctx context.Context, c *call) error {
+	if err := c.tooMany(0); err != nil {
+		return err
+	}
+	file, err := c.configFile()
+	if err != nil {
+		return err
+	}
+	conf, warnings, err := config.Load(file)
+	if err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	if c.flag("drain") {
+		return drain(ctx, conf)
+	}
+	log := slog.New(slog.NewTextHandler(c.Stderr, nil))
+	for _, w := range warnings {
+		log.Warn(w.String())
+	}
+	r, err := runner.Open(conf, runner.Options{Logger: log, Environ: c.Environ})
+	if err != nil {
+		return err
+	}
+	return serve(ctx, r, conf, log)
+}
+
+// drain tells the running master to finish what runs and to exit, and waits.
+func drain(ctx context.Context, conf *config.Config) error {
+	layout, err := layoutOf(conf)
+	if err != nil {
+		return err
+	}
+	client := control.NewClient(func(ctx context.Context) (net.Conn, error) { return basedir.Dial(ctx, layout) })
+	if err := client.Drain(ctx); err != nil {
+		return fmt.Errorf("no master to drain: %w", err)
+	}
+	return nil
+}
+
+func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog.Logger) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, serveSignals()...)
+	defer signal.Stop(signals)
+
+	ln, err := net.Listen("tcp", conf.Web.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for the web: %w", err), r.Kill(ctx))
+	}
+	web := &http.Server{
+		Handler: r.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	if err := r.Start(ctx); err != nil {
+		return errors.Join(err, ln.Close(), r.Kill(ctx))
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(ln) }()
+	log.Info("serving", "url", "http://"+ln.Addr().String()+"/", "basedir", r.BaseDir(), "builders", len(conf.Builders))
+
+	ended := make(chan error, 1)
+	stop := func(how func(context.Context) error) {
+		go func() { ended <- how(context.WithoutCancel(ctx)) }()
+	}
+	stops := 0
+	for {
+		select {
+		case s := <-signals:
+			switch {
+			case isDrain(s):
+				log.Info("draining: finishing what runs")
+				stop(r.Shutdown)
+			case isReload(s):
+				reload(conf, log)
+			case stops == 0:
+				stops++
+				log.Info("stopping: running builds are queued again", "signal", s.String())
+				stop(r.Stop)
+			default:
+				log.Info("stopping at once", "signal", s.String())
+				stop(r.Kill)
+			}
+		case <-ctx.Done():
+			stop(r.Stop)
+			ctx = context.WithoutCancel(ctx)
+		case err := <-served:
+			if !errors.Is(err, http.ErrServerClosed) {
+				return errors.Join(fmt.Errorf("serve the web: %w", err), r.Stop(ctx))
+			}
+		case <-r.Done():
+			err := r.Kill(ctx) // what Done left to say
+			return errors.Join(err, web.Close())
+		}
+	}
+}
+
+// reload checks the file again. A change takes effect at the next start.
+func reload(conf *config.Config, log *slog.Logger) {
+	next, _, err := config.Load(conf.File)
+	switch {
+	case err != nil:
+		log.Error("the configuration has errors; nothing was changed", "file", conf.File, "err", err)
+	case next.Digest == conf.Digest:
+		log.Info("the configuration is as loaded", "file", conf.File)
+	default:
+		log.Warn("the configuration is good and takes effect at the next start", "file", conf.File, "changes", config.Diff(conf, next))
+	}
+}

@@ -1,0 +1,326 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"bothy/runner/build"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+const testdata = "../../testdata/config"
+
+// examples returns the test files matching a pattern below testdata.
+func examples(t testing.TB, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(testdata, pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files match %s: %v", pattern, err)
+	}
+	return files
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; rewrite with -update):\n%s", name, diff)
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	for _, file := range append(examples(t, "*.toml"), examples(t, "bad/*.toml")...) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".toml"), func(t *testing.T) {
+			_, warnings, err := Parse("bothy.toml", readFile(t, file))
+			var b strings.Builder
+			for _, w := range warnings {
+				fmt.Fprintln(&b, "warning:", w)
+			}
+			if err != nil {
+				fmt.Fprintln(&b, err)
+			}
+			if strings.Contains(file, "bad") && err == nil {
+				t.Error("accepted")
+			}
+			golden(t, strings.TrimSuffix(file, ".toml")+".err", b.String())
+		})
+	}
+}
+
+// ofFile reads a file as Parse does, but takes also what is not available.
+func ofFile(t *testing.T, file string) *Config {
+	t.Helper()
+	p := &problems{}
+	c := parse(p, file, readFile(t, file))
+	if c == nil {
+		t.Fatal(p.errs)
+	}
+	c.check(p)
+	if len(p.errs) > 0 {
+		t.Fatal(p.errs)
+	}
+	return c
+}
+
+// plain leaves out what only a file has.
+var plain = cmp.Options{
+	cmpopts.IgnoreUnexported(Config{}, Worker{}),
+	cmpopts.IgnoreFields(Config{}, "Digest", "File", "Dir"),
+}
+
+func TestProductExampleIsTheDefault(t *testing.T) {
+	// product.md: every value is the default, unless it is an example.
+	got := ofFile(t, filepath.Join(testdata, "product.toml"))
+	want := &Config{
+		Workers: []Worker{
+			{Name: "bot1"},
+			{
+				Name: "bot-solaris", Kind: WorkerRemote, MaxBuilds: 2,
+				Properties: map[string]any{"os": "solaris"}, DefaultProperties: map[string]any{"parallel_make": 10},
+				Remote: RemoteWorker{Password: Secret{Name: "bot-solaris"}, NotifyOnMissing: []string{"bob@example.com"}},
+			},
+			{
+				Name: "burst", Kind: WorkerCommand,
+				Command: CommandDriver{
+					Start: []string{"ssh", "big", "bothy worker …"}, Stop: []string{"ssh", "big", "…"},
+					Check: []string{"…"}, List: []string{"…"},
+				},
+			},
+		},
+		Builders: []Builder{{
+			Name: "test", Workers: []string{"bot1"}, Tags: []string{}, Memory: 512 << 20,
+			Steps: []Step{
+				Shell("go vet ./..."),
+				{
+					Name: "unit", Run: Run{Argv: []string{"go", "test", "./..."}},
+					MaxTime: time.Hour, Env: map[string]string{"CGO_ENABLED": "0"},
+				},
+			},
+		}},
+		Schedulers: []Scheduler{{Name: "nightly", Kind: SchedulerCron, Builders: []string{"test"}, Cron: Cron{Spec: "0 3 * * *"}}},
+		Reports:    []Report{{Kind: ReportMail, To: []string{"team@example.com"}, Builders: []string{"test"}}},
+		Locks:      []Lock{{Name: "gpu"}},
+		Secrets:    []SecretProvider{{Kind: SecretDir}},
+	}
+	p := &problems{}
+	want.check(p)
+	if len(p.errs) > 0 {
+		t.Fatal(p.errs)
+	}
+	if diff := cmp.Diff(want, got, plain); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEveryKey(t *testing.T) {
+	c := ofFile(t, filepath.Join(testdata, "full.toml"))
+	flags := build.DefaultFlags()
+	noHalt := build.Flags{FlunkOnFailure: true}
+	want := &Config{
+		Title: "Everything", URL: "https://ci.example.com/", BaseDir: "state",
+		Web:     Web{Listen: "localhost:8010", TLSCert: "cert.pem", TLSKey: "key.pem"},
+		Remote:  Remote{Listen: "[::1]:9989", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem"},
+		Machine: Machine{CPUs: 3.5, Memory: 6 << 30, ReserveMemory: Off, MemoryPerBuild: 700 << 20, PassEnv: []string{"GOPROXY", "GOFLAGS"}},
+		Store:   Store{KeepBuilds: 10, KeepLogs: 36 * time.Hour, KeepFailedWorkspaces: Off, DiskCap: 5e9},
+		Mail: Mail{
+			From: "Bothy <bothy@example.com>", Relay: "mail.example.com:587", TLS: TLSStartTLS,
+			Username: "bothy", Password: Secret{Env: "SMTP_PASSWORD"}, ReplyTo: "team@example.com",
+		},
+		Workers: []Worker{
+			{
+				Name: "bot1", Kind: WorkerLocal, MaxBuilds: 2, NoCanary: true, Workdir: "first", Count: 1,
+				Properties:        map[string]any{"os": "linux", "cores": int64(4), "nested": map[string]any{"a": []any{int64(1), 2.5, true}}},
+				DefaultProperties: map[string]any{"parallel_make": int64(10)},
+			},
+			{Name: "pool", Kind: WorkerLocal, Workdir: "pool", Count: 3},
+		},
+		Builders: []Builder{
+			{
+				Name: "test", Description: "What everybody runs.", Workers: []string{"bot1", "pool"}, Tags: []string{"fast", "unit"},
+				Env:               map[string]string{"GREETING": "hello %(prop:who:-world)s", "EMPTY": ""},
+				Properties:        map[string]any{"who": "you"},
+				DefaultProperties: map[string]any{"level": int64(3)},
+				Locks:             []LockAccess{{"gpu", LockCounting, 1}, {"disk", LockExclusive, 1}},
+				CPUs:              2, Memory: 512 << 20, MaxRetries: Off, NoCollapse: true, Priority: -1, Exclusive: true,
+				Source: Git("https://example.com/x.git", "main"), Workspace: WorkspaceKeep, CleanupTime: 30 * time.Second,
+				Steps: []Step{
+					{Name: "make", Run: Run{Shell: "make"}, Timeout: 20 * time.Minute, SigtermTime: 10 * time.Second, Flags: &flags},
+					{Name: "make_2", Run: Run{Shell: "make"}, Timeout: 20 * time.Minute, SigtermTime: 10 * time.Second, Flags: &flags},
+					{Name: "date +%s", Run: Run{Shell: "  date +%s\n  set -e\n  "}, Timeout: 20 * time.Minute, SigtermTime: 10 * time.Second, Flags: &flags},
+					{Name: "make_1", Run: Run{Shell: "make install"}, Timeout: 20 * time.Minute, SigtermTime: 10 * time.Second, Flags: &noHalt},
+					{Name: "greet", Func: "greet", Timeout: 20 * time.Minute, SigtermTime: 10 * time.Second, Flags: &flags},
+				},
+			},
+			{
+				Name: "other", Workers: []string{"pool-2"}, CPUs: 1, MaxRetries: 3,
+				Source: Source{Kind: SourceTree}, Workspace: WorkspaceFresh, CleanupTime: time.Minute,
+				Steps: []Step{{
+					Name: "unit", Run: Run{Argv: []string{"go", "test", "-run", "%(prop:run:-.)s"}},
+					Workdir: "sub/%(prop:dir)s", Env: map[string]string{"CGO_ENABLED": "0"},
+					Timeout: Off, MaxTime: time.Hour, SigtermTime: 2500 * time.Millisecond, PTY: true, LogEnviron: true, MaxLines: 1000,
+					DecodeRC: map[int]build.Result{1: build.Warnings, 77: build.Skipped},
+					Flags:    &build.Flags{FlunkOnWarnings: true, WarnOnFailure: true, WarnOnWarnings: true, AlwaysRun: true},
+					DoIf:     "%(prop:run)s", HideIf: "no",
+					Locks:    []LockAccess{{"disk", LockCounting, 2}},
+					LogFiles: []LogFile{{Name: "tail", Path: "tail.log", Follow: true}, {Name: "test.log", Path: "out/test.log"}},
+					Stdin:    "%(secret:answer)s", Retries: 2,
+				}},
+			},
+		},
+		Locks: []Lock{
+			{Name: "gpu", MaxCount: 1, Scope: LockMaster},
+			{Name: "disk", MaxCount: 2, Scope: LockWorker, MaxCountForWorker: map[string]int{"bot1": 4}},
+		},
+		Secrets: []SecretProvider{{Kind: SecretDir, Path: "keys"}, {Kind: SecretEnv, Prefix: "CI_"}},
+	}
+	if diff := cmp.Diff(want, c, plain); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCompleteAgainChangesNothing(t *testing.T) {
+	for _, name := range []string{"full.toml", "later.toml", "product.toml", "small.toml"} {
+		once, twice := ofFile(t, filepath.Join(testdata, name)), ofFile(t, filepath.Join(testdata, name))
+		p := &problems{}
+		twice.check(p)
+		if len(p.errs) > 0 {
+			t.Error(name, p.errs)
+		}
+		if diff := cmp.Diff(once, twice, plain); diff != "" {
+			t.Error(name, diff)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, FileName)
+	text := "[[builders]]\nname = \"test\"\nsteps = [\"true\"]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, warnings, err := Load(file)
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	if c.File != file || c.Dir != dir {
+		t.Errorf("file %q in %q, want %q in %q", c.File, c.Dir, file, dir)
+	}
+	// printf '[[builders]]\nname = "test"\nsteps = ["true"]\n' | sha256sum
+	if want := "650f41c5b2be1cf118b60e7688c0b40bff9c5da38e11f4d93596874a6561b2b1"; c.Digest != want {
+		t.Errorf("digest %s, want %s", c.Digest, want)
+	}
+	if got, err := c.Abs(c.BaseDir); err != nil || got != filepath.Join(dir, ".bothy") {
+		t.Errorf("base directory %q, %v", got, err)
+	}
+	if _, _, err := Load(filepath.Join(dir, "none.toml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+	big := filepath.Join(dir, "big.toml")
+	if err := os.WriteFile(big, make([]byte, MaxFileSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Load(big); err == nil || !strings.Contains(err.Error(), "more than 1024 KiB") {
+		t.Errorf("a file that is too large: %v", err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	dir := t.TempDir()
+	deep := filepath.Join(dir, "a", "b")
+	if err := os.MkdirAll(filepath.Join(deep, FileName), 0o700); err != nil { // a directory does not count
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "a", FileName)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Find(deep); err != nil || got != file {
+		t.Errorf("found %q, %v; want %q", got, err, file)
+	}
+	if got, err := Find(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("found %q, %v; want nothing", got, err)
+	}
+}
+
+func TestByteOrderMark(t *testing.T) {
+	_, _, err := Parse("x", []byte("\ufefftitel = 1\n"))
+	if err == nil || !strings.HasPrefix(err.Error(), "x:1:1: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestManyProblemsAreQuick(t *testing.T) {
+	var b strings.Builder
+	for i := 0; b.Len() < MaxFileSize-100; i++ {
+		fmt.Fprintf(&b, "[[builders]]\nname=\"b%d\"\nworkers=[\"w%d\"]\n", i, i)
+	}
+	start := time.Now()
+	_, _, err := Parse("x", []byte(b.String()))
+	var errs Errors
+	if !errors.As(err, &errs) || len(errs) < 10000 {
+		t.Fatalf("got %d errors", len(errs))
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"*.toml", "bad/*.toml"} {
+		for _, file := range examples(f, pattern) {
+			f.Add(readFile(f, file))
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, warnings, err := Parse("x", data)
+		again, warningsAgain, errAgain := Parse("x", data)
+		if fmt.Sprint(err) != fmt.Sprint(errAgain) || !reflect.DeepEqual(warnings, warningsAgain) {
+			t.Fatalf("two answers:\n%v %v\n%v %v", err, warnings, errAgain, warningsAgain)
+		}
+		if !cmp.Equal(c, again, plain) {
+			t.Fatalf("two values: %s", cmp.Diff(c, again, plain))
+		}
+		for _, e := range problemsOf(err) {
+			if e.Line < 1 || e.Column < 1 {
+				t.Errorf("no position: %v", e)
+			}
+		}
+	})
+}
+
+func problemsOf(err error) Errors {
+	var errs Errors
+	errors.As(err, &errs)
+	return errs
+}

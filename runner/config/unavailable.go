@@ -1,0 +1,75 @@
+package config
+
+import "slices"
+
+// unbuilt lists what a configuration may say but nothing stands behind yet. What
+// it says is read and checked all the same.
+//
+// find returns the places where c uses the feature.
+var unbuilt = []struct {
+	what string
+	find func(c *Config) []*pathTo
+}{
+	{"users", func(c *Config) []*pathTo { return ifAny(top("web").key("users"), len(c.Web.Users)) }},
+	{"tokens", func(c *Config) []*pathTo { return ifAny(top("web").key("tokens"), len(c.Web.Tokens)) }},
+	{"a worker of this kind", func(c *Config) []*pathTo {
+		return kindsOf("workers", c.Workers, func(w Worker) string { return string(w.Kind) },
+			"remote", "command", "docker", "nomad", "kubernetes", "ec2")
+	}},
+	{"a scheduler", func(c *Config) []*pathTo { return each("schedulers", len(c.Schedulers)) }},
+	{"a report", func(c *Config) []*pathTo { return each("reports", len(c.Reports)) }},
+	{"a secret provider of this kind", func(c *Config) []*pathTo {
+		return kindsOf("secrets", c.Secrets, func(s SecretProvider) string { return string(s.Kind) }, "pass", "vault", "systemd")
+	}},
+	{"artifacts", func(c *Config) []*pathTo {
+		return ofSteps(c, "artifacts", func(s *Step) bool { return len(s.Artifacts) > 0 })
+	}},
+	{"junit", func(c *Config) []*pathTo {
+		return ofSteps(c, "junit", func(s *Step) bool { return len(s.JUnit) > 0 })
+	}},
+}
+
+// unavailable reports what c uses of the list above.
+func (c *Config) unavailable(p *problems) {
+	for _, u := range unbuilt {
+		for _, at := range u.find(c) {
+			p.errorf(at, "%s: not available in this version", u.what)
+		}
+	}
+}
+
+func ifAny(at *pathTo, n int) []*pathTo {
+	if n == 0 {
+		return nil
+	}
+	return []*pathTo{at}
+}
+
+func each(key string, n int) (all []*pathTo) {
+	for i := range n {
+		all = append(all, top(key).index(i))
+	}
+	return all
+}
+
+// kindsOf returns the elements of a list that are of one of the kinds.
+func kindsOf[T any](key string, list []T, kind func(T) string, kinds ...string) (all []*pathTo) {
+	for i := range list {
+		if slices.Contains(kinds, kind(list[i])) {
+			all = append(all, top(key).index(i).key("kind"))
+		}
+	}
+	return all
+}
+
+func ofSteps(c *Config, key string, uses func(*Step) bool) (all []*pathTo) {
+	for i := range c.Builders {
+		b := &c.Builders[i]
+		for j := range b.Steps {
+			if uses(&b.Steps[j]) {
+				all = append(all, builderAt(i, b).key("steps").index(j).key(key))
+			}
+		}
+	}
+	return all
+}

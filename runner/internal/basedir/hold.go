@@ -1,0 +1,155 @@
+package basedir
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// errLocked says that another process, or another holder in this one, has the lock.
+var errLocked = errors.New("locked")
+
+// HeldError says that another process holds the base directory.
+type HeldError struct {
+	Dir string
+	PID int // 0: it did not say
+}
+
+// Error names the directory and the process.
+func (e *HeldError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("base directory %s is held by another process", e.Dir)
+	}
+	return fmt.Sprintf("base directory %s is held by process %d", e.Dir, e.PID)
+}
+
+// Holder is the one process that may write to a base directory. The operating
+// system takes the directory from a process that ends in whatever way.
+type Holder struct {
+	layout Layout
+	lock   *os.File
+	id     string
+}
+
+// Hold takes the base directory, or returns a [HeldError].
+func Hold(l Layout) (*Holder, error) {
+	f, err := os.OpenFile(filepath.Join(l.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("hold base directory: %w", err)
+	}
+	h := &Holder{layout: l, lock: f}
+	if err := h.take(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return h, nil
+}
+
+func (h *Holder) take() error {
+	err := tryLock(h.lock)
+	if errors.Is(err, errLocked) {
+		return &HeldError{Dir: h.layout.Dir, PID: readPID(h.lock)}
+	}
+	if err != nil {
+		return fmt.Errorf("hold base directory: lock %s: %w", h.lock.Name(), err)
+	}
+	// The number is for people and messages; nothing relies on it.
+	pid := strconv.Itoa(os.Getpid()) + "\n"
+	if _, err = h.lock.WriteAt([]byte(pid), 0); err == nil {
+		err = h.lock.Truncate(int64(len(pid)))
+	}
+	if err != nil {
+		return fmt.Errorf("hold base directory: record process: %w", err)
+	}
+	for _, dir := range []string{h.layout.LogDir, h.layout.WorkDir, h.layout.RunDir} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("hold base directory: %w", err)
+		}
+	}
+	if h.id, err = readID(filepath.Join(h.layout.Dir, "id")); err != nil {
+		return fmt.Errorf("hold base directory: %w", err)
+	}
+	return nil
+}
+
+// readPID returns 0 when the holder has not written its number yet.
+func readPID(f io.ReaderAt) int {
+	buf := make([]byte, 20)
+	n, _ := f.ReadAt(buf, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(buf[:n])))
+	if err != nil || pid < 0 {
+		return 0
+	}
+	return pid
+}
+
+// Layout returns where things are.
+func (h *Holder) Layout() Layout { return h.layout }
+
+// ID returns the random name of the base directory: 26 capital letters and
+// digits that stay the same for its life. Processes and cgroups that a master
+// leaves behind are known by it.
+func (h *Holder) ID() string { return h.id }
+
+// Ballast returns the space that is set aside in the base directory.
+func (h *Holder) Ballast() *Ballast {
+	return &Ballast{path: filepath.Join(h.layout.Dir, "ballast"), free: h.layout.DiskFree}
+}
+
+// Close gives the base directory back. It may be called again.
+func (h *Holder) Close() error {
+	if err := h.lock.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("give back base directory: %w", err)
+	}
+	return nil
+}
+
+// readID reads the id, and makes it when there is none that is whole.
+func readID(path string) (string, error) {
+	data, err := readSmall(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if id := strings.TrimSpace(string(data)); validID(id) {
+		return id, nil
+	}
+	id := rand.Text()
+	return id, replace(path, id+"\n")
+}
+
+// validID knows what [rand.Text] returns: 26 digits of base 32.
+func validID(id string) bool {
+	return len(id) == 26 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+// readSmall reads a file of one line.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 4096))
+}
+
+// replace writes a small file so that it is there as a whole or not at all.
+func replace(path, content string) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}

@@ -1,0 +1,149 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// maxRequest bounds what a terminal may send: an environment may be large.
+const maxRequest = 16 << 20
+
+// Master is what the control interface drives.
+type Master interface {
+	// RunSession runs builds and reports through send until they have ended.
+	RunSession(ctx context.Context, req RunRequest, send func(Update) error) error
+	CancelSession(ctx context.Context, session string, c Cancel) error
+	// Accept refuses a request that this master cannot serve, for instance
+	// because its configuration is another.
+	Accept(req RunRequest) error
+	Submit(ctx context.Context, req SubmitRequest) (Submitted, error)
+	Status(ctx context.Context) (Status, error)
+	// Drain begins to end the master once what runs has finished.
+	Drain()
+}
+
+// Server serves the control interface.
+type Server struct {
+	http   *http.Server
+	master Master
+	log    *slog.Logger
+	busy   sync.WaitGroup // sessions
+}
+
+// NewServer returns a server for m. Call Serve for each listener.
+func NewServer(m Master, log *slog.Logger) *Server {
+	s := &Server{master: m, log: log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /run", s.run)
+	mux.HandleFunc("POST /submit", s.submit)
+	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("POST /drain", func(http.ResponseWriter, *http.Request) { m.Drain() })
+	mux.HandleFunc("POST /cancel/{session}", s.cancel)
+	s.http = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve answers on ln until Close. It returns nil after Close.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the control socket: %w", err)
+	}
+	return nil
+}
+
+// Close cuts all connections.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	s.busy.Wait()
+	return err
+}
+
+func (s *Server) run(w http.ResponseWriter, req *http.Request) {
+	s.busy.Add(1)
+	defer s.busy.Done()
+	var r RunRequest
+	if err := decode(w, req, &r); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := s.master.Accept(r); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	out := http.NewResponseController(w)
+	enc := json.NewEncoder(w)
+	started := false
+	err := s.master.RunSession(req.Context(), r, func(u Update) error {
+		started = true
+		if err := enc.Encode(u); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+	if err != nil && !started {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	if err != nil {
+		s.log.Debug("session ended", "session", r.Session, "err", err)
+	}
+}
+
+func (s *Server) cancel(w http.ResponseWriter, req *http.Request) {
+	var c Cancel
+	if err := decode(w, req, &c); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := s.master.CancelSession(req.Context(), req.PathValue("session"), c); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+	}
+}
+
+func (s *Server) submit(w http.ResponseWriter, req *http.Request) {
+	var r SubmitRequest
+	if err := decode(w, req, &r); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	out, err := s.master.Submit(req.Context(), r)
+	s.answer(w, out, err)
+}
+
+func (s *Server) status(w http.ResponseWriter, req *http.Request) {
+	out, err := s.master.Status(req.Context())
+	s.answer(w, out, err)
+}
+
+func (s *Server) answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		s.log.Debug("answer not delivered", "err", err)
+	}
+}
+
+func decode(w http.ResponseWriter, req *http.Request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, req.Body, maxRequest))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("decode the request: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("decode the request: something follows it")
+	}
+	return nil
+}

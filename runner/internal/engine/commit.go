@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"bothy/runner/build"
+	"bothy/runner/internal/logs"
+	"bothy/runner/internal/store"
+)
+
+// commitRetry is how often a degraded engine tries to record what it holds.
+const commitRetry = time.Second
+
+// commitJob is a batch and what may be told once it is on disk.
+type commitJob struct {
+	batch   *store.Batch
+	effects []func()
+	logs    bool // it ends logs, which must be on disk before it
+}
+
+type commitResult struct {
+	job commitJob
+	err error
+}
+
+// commitLoop makes batches durable, one after the other. Logs come first: a
+// finished build is on disk only when its log is.
+func (e *Engine) commitLoop() {
+	defer e.group.Done()
+	for job := range e.l.jobs {
+		var err error
+		if job.logs {
+			if err = e.opt.Logs.Sync(); err != nil {
+				err = fmt.Errorf("sync logs: %w", err)
+			}
+		}
+		if err == nil && job.batch.Len() > 0 {
+			err = e.opt.Store.Commit(job.batch)
+		}
+		if err == nil {
+			for _, f := range job.effects {
+				f()
+			}
+		}
+		e.l.committed <- commitResult{job, err}
+	}
+}
+
+// flush hands what has gathered to the committer unless it is busy, or was
+// refused a moment ago.
+func (l *loop) flush() {
+	if l.commit || l.retryAt != nil {
+		return
+	}
+	if err := l.finishLogs(); err != nil {
+		l.degrade(err)
+		return
+	}
+	if l.batch.Len() == 0 && len(l.effects) == 0 && l.degraded == nil {
+		return
+	}
+	l.commit = true
+	l.jobs <- commitJob{l.batch, l.effects, l.logsEnded}
+	l.batch, l.effects, l.logsEnded = store.NewBatch(), nil, false
+}
+
+func (l *loop) commitDone(r commitResult) {
+	l.commit = false
+	var refused *store.RefusedError
+	if errors.As(r.err, &refused) {
+		// A fault of ours: the store kept what was settled and wrote the rest.
+		l.log.Error("the store refused rows", "err", r.err)
+		for _, f := range r.job.effects {
+			f()
+		}
+		r.err = nil
+	}
+	if r.err == nil {
+		if l.degraded != nil {
+			l.log.Info("recording again", "after", l.degraded)
+			l.degraded = nil
+			if b := l.opt.Ballast; b != nil {
+				if err := b.Restore(); err != nil {
+					l.log.Warn("no ballast for the next full disk", "err", err)
+				}
+			}
+		}
+		return
+	}
+	// Nothing is lost: the refused batch goes first, what came later on top.
+	r.job.batch.Merge(l.batch)
+	l.batch = r.job.batch
+	l.effects = append(r.job.effects, l.effects...)
+	l.logsEnded = l.logsEnded || r.job.logs
+	l.degrade(r.err)
+}
+
+// degrade stops taking and starting work until something could be recorded.
+// What runs ends with that cause, since its output cannot be kept.
+func (l *loop) degrade(err error) {
+	first := l.degraded == nil
+	l.degraded = err
+	if l.retryAt == nil || l.retryAt.index < 0 {
+		l.retryAt = l.in(commitRetry, func(l *loop) { l.retryAt = nil })
+	}
+	if !first {
+		return
+	}
+	l.log.Error("cannot record; refusing requests until it works again", "err", err)
+	if b := l.opt.Ballast; b != nil && (store.IsFull(err) || logs.DiskFull(err)) {
+		if err := b.Free(); err != nil {
+			l.log.Warn("cannot free the ballast", "err", err)
+		}
+	}
+	for _, b := range l.builds {
+		b.stop(stopCause{result: build.Exception, cause: build.CauseDisk, text: fmt.Sprintf("cannot record: %v", err), now: true})
+	}
+	for s := range l.subscribers {
+		s.send(Event{Kind: Degraded, Time: time.Now(), Text: err.Error()})
+	}
+}

@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"bothy/runner/build"
+	"bothy/runner/config"
+	"bothy/runner/internal/queue"
+	"bothy/runner/internal/store"
+	"bothy/runner/worker"
+)
+
+// configure fills the queue and the workers from the configuration.
+func (l *loop) configure() error {
+	for _, lk := range l.conf.Locks {
+		l.queue.SetLock(queue.LockDef{Name: lk.Name, Max: lk.MaxCount, PerWorker: lk.Scope == config.LockWorker, MaxFor: lk.MaxCountForWorker})
+	}
+	var all []string
+	for _, w := range l.conf.AllWorkers() {
+		kind, err := l.opt.Attach(w)
+		if err != nil {
+			return fmt.Errorf("worker %s: %w", w.Name, err)
+		}
+		l.workers[w.Name] = &workerState{name: w.Name, conf: w, kind: kind, why: "not connected yet"}
+		l.setWorker(l.workers[w.Name])
+		all = append(all, w.Name)
+	}
+	for i := range l.conf.Builders {
+		b := &l.conf.Builders[i]
+		for j := range b.Steps {
+			if f := b.Steps[j].Func; f != "" && l.opt.Steps[f] == nil {
+				return fmt.Errorf("builder %q, step %q: this program has no step function %q", b.Name, b.Steps[j].Name, f)
+			}
+		}
+		l.queue.SetBuilder(queue.Builder{
+			Name: b.Name, Workers: l.conf.WorkersOf(b.Name), Locks: queueLocks(b.Locks), Exclusive: b.Exclusive, Collapse: !b.NoCollapse,
+		})
+	}
+	l.queue.SetBuilder(queue.Builder{Name: Command, Workers: all})
+	l.setHost()
+	return nil
+}
+
+func queueLocks(accesses []config.LockAccess) []queue.Lock {
+	out := make([]queue.Lock, len(accesses))
+	for i, a := range accesses {
+		out[i] = queue.Lock{Name: a.Name, Exclusive: a.Mode == config.LockExclusive, Count: max(0, a.Count)}
+	}
+	return out
+}
+
+// builder finds a configured builder, nil if there is none of that name.
+func (l *loop) builder(name string) *config.Builder {
+	for i := range l.conf.Builders {
+		if l.conf.Builders[i].Name == name {
+			return &l.conf.Builders[i]
+		}
+	}
+	return nil
+}
+
+// hash is stepsHash, remembered for configured builders.
+func (l *loop) hash(b *config.Builder) string {
+	h, ok := l.hashes[b]
+	if !ok {
+		h = stepsHash(b)
+		if b.Name != Command {
+			l.hashes[b] = h
+		}
+	}
+	return h
+}
+
+// expected is what history says of a build that starts, if anybody watches.
+func (l *loop) expected(r *request, hash string) store.History {
+	if len(l.subscribers) == 0 {
+		return store.History{}
+	}
+	past, err := l.history.at(r.row.Builder, hash)
+	if err != nil {
+		l.log.Warn("history not read", "builder", r.row.Builder, "err", err)
+	}
+	return past.History
+}
+
+// stepsHash tells builds of the same steps from others, for history.
+func stepsHash(b *config.Builder) string {
+	data, err := json.Marshal(b.Steps)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// properties are those of a build before its first step.
+func (l *loop) properties(r *request, b *running, w *workerState) (build.Properties, error) {
+	conf := l.confOf(r)
+	made := map[string]any{"buildnumber": b.row.Number}
+	for name, v := range map[string]string{"branch": cmp.Or(r.spec.Branch, conf.Source.Branch), "revision": r.spec.Revision, "repository": conf.Source.URL} {
+		made[name] = v
+		if v == "" {
+			made[name] = nil
+		}
+	}
+	made["codebase"], made["project"] = "", ""
+	request := r.row.Properties.Clone()
+	if request == nil {
+		request = build.Properties{}
+	}
+	if r.row.Reason != "" {
+		if err := request.SetDefault("reason", r.row.Reason, "Request"); err != nil {
+			return nil, err
+		}
+	}
+	os := map[string]any{}
+	for k, v := range w.info {
+		if len(k) > 3 && k[:3] == "os_" {
+			os[k] = v
+		}
+	}
+	return build.Resolve(build.Layers{
+		Request: request, BuilderName: conf.Name, Builder: conf.Properties, BuilderDefaults: conf.DefaultProperties,
+		OS: os, Worker: w.conf.Properties, WorkerName: w.name, WorkerDefaults: w.conf.DefaultProperties, Build: made,
+	})
+}
+
+// place says where a build's files come from and what its environment is.
+func (l *loop) place(r *request, conf *config.Builder) (worker.Source, []string) {
+	dir, env := l.conf.Dir, l.opt.BaseEnv
+	kind := conf.Source.Kind
+	s := l.sessions[r.row.Session]
+	if s != nil {
+		env = s.env
+		if r.conf != nil {
+			dir = s.dir // a command runs where the person is
+		}
+	}
+	if kind == config.SourceAuto {
+		kind = config.SourceCopy
+		if s != nil {
+			kind = config.SourceTree
+		}
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return worker.Source{
+		Kind: worker.SourceKind(kind), Dir: dir, URL: conf.Source.URL,
+		Branch: cmp.Or(r.spec.Branch, conf.Source.Branch), Revision: r.spec.Revision,
+	}, env
+}

@@ -1,0 +1,330 @@
+// Package engine is the master's loop. One goroutine owns all state that
+// changes: requests, running builds, workers, the queue and a heap of timers.
+// Everything else speaks to it by posting functions that run on that goroutine.
+//
+// A turn of the loop takes the events that have come in, lets the queue start
+// what can start, and hands what must be remembered to the committer together
+// with what others may hear once it is on disk (effects). While one batch is
+// being committed the next ones gather, so that they share a transaction.
+// Starting a build may come before its commit; replies, events and completions
+// never do.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bothy/runner/build"
+	"bothy/runner/config"
+	"bothy/runner/internal/logs"
+	"bothy/runner/internal/queue"
+	"bothy/runner/internal/store"
+	"bothy/runner/worker"
+)
+
+// Host is the machine budget that in-process workers share.
+type Host interface {
+	// Capacity is what builds of this process may use now; blocked says why
+	// none may start, "" if they may.
+	Capacity() (slots int, cpus float64, memory int64, blocked string)
+	// Reserve takes need from the budget; slot goes to the worker with the
+	// build. It reports false when the need does not fit beside what runs.
+	Reserve(need worker.Need) (slot any, release func(), ok bool)
+	// Changed receives after Capacity has changed.
+	Changed() <-chan struct{}
+}
+
+// Options is what an Engine is made of. All but Steps, SourceDir, Sessions and
+// BaseEnv must be given.
+type Options struct {
+	Config    *config.Config
+	Store     *store.Store
+	Logs      *logs.Store
+	Recovered store.Recovered
+	Host      Host
+	// Attach makes the kind that a configured worker is.
+	Attach func(w config.Worker) (worker.Kind, error)
+	// Steps are the Go functions that func steps may name.
+	Steps  map[string]StepFunc
+	Logger *slog.Logger
+	// Foreground starts only requests of sessions: bothy run.
+	Foreground bool
+	// TextLogDir gets a plain text copy of the log of each session's build.
+	TextLogDir string
+	// BaseEnv is the environment of builds that belong to no session.
+	BaseEnv []string
+	// Environ is where env secrets are looked up.
+	Environ []string
+	// Ballast is freed when the disk is full, so that endings can be recorded.
+	Ballast interface {
+		Free() error
+		Restore() error
+	}
+}
+
+// Errors a caller decides on.
+var (
+	ErrStopped  = errors.New("the master is stopping")
+	ErrDegraded = errors.New("the master cannot record anything now")
+	ErrUnknown  = errors.New("not known")
+)
+
+// CleanupTime bounds the always_run steps of a build that was stopped.
+const CleanupTime = 60 * time.Second
+
+// Engine runs builds. Make one with New, run it with Run.
+type Engine struct {
+	opt  Options
+	log  *slog.Logger
+	mail mailbox
+	done chan struct{}
+
+	life   context.Context // ends with the loop
+	die    context.CancelFunc
+	group  sync.WaitGroup // of every goroutine but the loop's
+	logIDs atomic.Int64   // the last log's id
+	l      *loop
+}
+
+// New prepares an engine; nothing runs before Run.
+func New(o Options) (*Engine, error) {
+	e := &Engine{opt: o, log: o.Logger, done: make(chan struct{})}
+	e.mail.wake = make(chan struct{}, 1)
+	e.life, e.die = context.WithCancel(context.Background())
+	e.logIDs.Store(o.Recovered.NextLog - 1)
+	l, err := newLoop(e)
+	if err != nil {
+		return nil, err
+	}
+	e.l = l
+	return e, nil
+}
+
+// Run is the loop. It returns when a Stop has been carried out: no build runs,
+// everything is on disk, all goroutines have ended.
+func (e *Engine) Run() {
+	defer close(e.done)
+	e.group.Add(1)
+	go e.commitLoop()
+	e.l.run()
+	e.mail.close()
+	e.die()
+	close(e.l.jobs)
+	e.group.Wait()
+	for s := range e.l.subscribers {
+		s.close()
+	}
+}
+
+// Done is closed when Run has returned.
+func (e *Engine) Done() <-chan struct{} { return e.done }
+
+// StopMode says what becomes of running builds.
+type StopMode int
+
+// How to stop, each harder than the one before.
+const (
+	Drain   StopMode = iota // let them finish
+	Requeue                 // end them with their grace; they are RETRY and queued again
+	AtOnce                  // as Requeue, without grace and always_run steps
+)
+
+// Stop asks the loop to end; a harder mode may follow a softer one.
+func (e *Engine) Stop(mode StopMode) { e.post(func(l *loop) { l.stop(mode) }) }
+
+// post runs f on the loop's goroutine, in order. It reports false when the
+// loop has ended.
+func (e *Engine) post(f func(*loop)) bool { return e.mail.put(f) }
+
+// call runs f on the loop and waits for it.
+func (e *Engine) call(ctx context.Context, f func(*loop)) error {
+	ran := make(chan struct{})
+	if !e.post(func(l *loop) { f(l); close(ran) }) {
+		return ErrStopped
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-e.done:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mailbox is the loop's inbox. It has no bound of its own: its senders wait
+// for replies or are builds, of which there are few.
+type mailbox struct {
+	mu     sync.Mutex
+	queue  []func(*loop)
+	spare  []func(*loop)
+	wake   chan struct{}
+	closed bool
+}
+
+func (m *mailbox) put(f func(*loop)) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.queue = append(m.queue, f)
+	if len(m.queue) == 1 {
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// take returns what has come in; the slice is valid until the next take.
+func (m *mailbox) take() []func(*loop) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	q := m.queue
+	clear(m.spare[:cap(m.spare)])
+	m.queue, m.spare = m.spare[:0], q
+	return q
+}
+
+func (m *mailbox) close() {
+	m.mu.Lock()
+	m.closed = true
+	m.queue = nil
+	m.mu.Unlock()
+}
+
+// loop is the state that only the loop's goroutine touches.
+type loop struct {
+	e    *Engine
+	opt  *Options
+	log  *slog.Logger
+	conf *config.Config
+
+	queue    *queue.Queue
+	requests map[int64]*request
+	builds   map[int64]*running // by build id
+	workers  map[string]*workerState
+	sessions map[string]*session
+	numbers  map[string]int64 // builder → last build number
+	history  history
+	hashes   map[*config.Builder]string // of configured builders' steps
+
+	epoch, counter         int64
+	nextRequest, nextBuild int64
+
+	batch      *store.Batch
+	effects    []func()
+	logsEnded  bool       // the batch ends logs
+	unfinished []*stepLog // logs that could not be finished yet
+	commit     bool       // a batch is with the committer
+	jobs       chan commitJob
+	committed  chan commitResult
+	degraded   error
+	retryAt    *deadline
+
+	timers timerHeap
+	timer  *time.Timer
+
+	subscribers map[*Subscription]struct{}
+	stopping    bool
+	stopMode    StopMode
+	hostFull    bool // another Runner of the process holds what the queue wanted
+}
+
+func newLoop(e *Engine) (*loop, error) {
+	r := e.opt.Recovered
+	l := &loop{
+		e: e, opt: &e.opt, log: e.log, conf: e.opt.Config,
+		queue:       queue.New(),
+		requests:    map[int64]*request{},
+		builds:      map[int64]*running{},
+		workers:     map[string]*workerState{},
+		hashes:      map[*config.Builder]string{},
+		sessions:    map[string]*session{},
+		numbers:     r.Numbers,
+		epoch:       r.Epoch,
+		nextRequest: r.NextRequest, nextBuild: r.NextBuild,
+		batch:       store.NewBatch(),
+		jobs:        make(chan commitJob, 1),
+		committed:   make(chan commitResult, 1),
+		subscribers: map[*Subscription]struct{}{},
+		timer:       time.NewTimer(time.Hour),
+	}
+	l.timer.Stop()
+	if l.numbers == nil {
+		l.numbers = map[string]int64{}
+	}
+	l.history = history{store: e.opt.Store, entries: map[historyKey]*historyEntry{}}
+	if err := l.configure(); err != nil {
+		return nil, err
+	}
+	l.recover(r)
+	return l, nil
+}
+
+func (l *loop) run() {
+	l.attachWorkers()
+	l.turn()
+	for !l.ended() {
+		select {
+		case <-l.e.mail.wake:
+		case <-l.timer.C:
+		case <-l.opt.Host.Changed():
+			l.hostChanged()
+		case r := <-l.committed:
+			l.commitDone(r)
+		}
+		l.turn()
+	}
+	l.timer.Stop()
+	l.releaseWorkers()
+}
+
+// turn is one turn of the loop.
+func (l *loop) turn() {
+	for _, f := range l.e.mail.take() {
+		f(l)
+	}
+	now := time.Now()
+	l.fireTimers(now)
+	l.decide(now)
+	l.flush()
+	l.setTimer(now)
+}
+
+// ended reports whether a stop has been carried out.
+func (l *loop) ended() bool {
+	return l.stopping && len(l.builds) == 0 && !l.commit &&
+		(l.batch.Len() == 0 && len(l.effects) == 0 || l.degraded != nil)
+}
+
+func (l *loop) stop(mode StopMode) {
+	if l.stopping && mode <= l.stopMode {
+		return
+	}
+	l.stopping, l.stopMode = true, mode
+	l.log.Debug("stopping", "mode", mode, "running", len(l.builds))
+	for _, b := range l.builds {
+		switch mode {
+		case Requeue:
+			b.stop(stopCause{result: build.Retry, text: "the master is stopping", planned: true})
+		case AtOnce:
+			b.stop(stopCause{result: build.Retry, text: "the master is stopping", planned: true, now: true})
+		}
+	}
+}
+
+// after commits: f runs on the committer's goroutine once all that this turn
+// and earlier ones put into the batch is on disk. It must not block.
+func (l *loop) effect(f func()) { l.effects = append(l.effects, f) }
+
+func (l *loop) unknown(what, name string) error {
+	return fmt.Errorf("%s %q: %w", what, name, ErrUnknown)
+}

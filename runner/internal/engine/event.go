@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"bothy/runner/internal/store"
+)
+
+// EventKind names what happened.
+type EventKind string
+
+// The kinds of event.
+const (
+	RequestNew   EventKind = "request-new"
+	RequestRetry EventKind = "request-retry" // pending again
+	RequestDone  EventKind = "request-done"
+	BuildNew     EventKind = "build-new"
+	BuildDone    EventKind = "build-done"
+	StepNew      EventKind = "step-new"
+	StepDone     EventKind = "step-done"
+	Degraded     EventKind = "degraded" // Text says why nothing can be recorded
+	Lagged       EventKind = "lagged"   // Count events were not delivered
+)
+
+// Event tells what happened, after it is on disk. Fields that make no sense
+// for the kind are zero.
+type Event struct {
+	Kind     EventKind
+	Time     time.Time
+	Request  store.Request
+	Build    store.Build
+	Step     store.Step
+	Log      store.Log
+	Steps    int           // of a new build: how many are planned
+	Expected time.Duration // of a new build or step, from history; 0: unknown
+	Text     string
+	Count    int
+}
+
+// publish sends ev to all subscribers once this turn's batch is on disk.
+func (l *loop) publish(ev Event) {
+	if len(l.subscribers) == 0 {
+		return
+	}
+	ev.Time = time.Now()
+	subs := make([]*Subscription, 0, len(l.subscribers))
+	for s := range l.subscribers {
+		if s.session == "" || s.session == ev.Request.Session {
+			subs = append(subs, s)
+		}
+	}
+	if len(subs) == 0 {
+		return
+	}
+	l.effect(func() {
+		for _, s := range subs {
+			s.send(ev)
+		}
+	})
+}
+
+// subscriptionLimit is how many events a subscriber may lag behind.
+const subscriptionLimit = 4096
+
+// Subscription is one listener's queue of events. A slow listener loses events
+// and is told how many; it never blocks the loop.
+type Subscription struct {
+	session string // only this session's; "": all
+
+	mu     sync.Mutex
+	queue  []Event
+	missed int
+	wake   chan struct{}
+	closed bool
+}
+
+func (s *Subscription) send(ev Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return
+	case len(s.queue) >= subscriptionLimit && s.session == "":
+		s.missed++
+	default:
+		if s.missed > 0 {
+			s.queue = append(s.queue, Event{Kind: Lagged, Time: ev.Time, Count: s.missed})
+			s.missed = 0
+		}
+		s.queue = append(s.queue, ev)
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Subscription) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what has come; more is false when nothing will follow.
+func (s *Subscription) take() (evs []Event, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	evs, s.queue = s.queue, nil
+	if s.missed > 0 {
+		evs = append(evs, Event{Kind: Lagged, Time: time.Now(), Count: s.missed})
+		s.missed = 0
+	}
+	return evs, !s.closed
+}
+
+// Subscribe returns the events from now on, only those of a session unless it
+// is "". The subscription holds from the moment Subscribe returns; the
+// sequence ends when ctx does, or the engine, and must be used.
+func (e *Engine) Subscribe(ctx context.Context, session string) (iter.Seq[Event], error) {
+	s := &Subscription{session: session, wake: make(chan struct{}, 1)}
+	// No need to wait: whatever the caller asks for later comes after it.
+	if !e.post(func(l *loop) { l.subscribers[s] = struct{}{} }) {
+		return nil, ErrStopped
+	}
+	return func(yield func(Event) bool) {
+		defer e.post(func(l *loop) { delete(l.subscribers, s) })
+		for {
+			evs, more := s.take()
+			for _, ev := range evs {
+				if !yield(ev) {
+					return
+				}
+			}
+			if !more {
+				return
+			}
+			select {
+			case <-s.wake:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}, nil
+}

@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"bothy/runner/build"
+	"bothy/runner/internal/queue"
+	"bothy/runner/internal/store"
+	"bothy/runner/worker"
+)
+
+// running is a build that holds a worker. Its fields below the line belong to
+// the build's goroutine.
+type running struct {
+	row      store.Build
+	req      *request
+	assigned queue.Assignment
+	release  func() // gives the machine budget back
+	slot     any
+	fenced   bool // results that still come are refused
+	stopped  bool
+	granted  chan struct{} // a step's locks were granted
+
+	halt context.Context // ends when the build is to stop
+	hard context.Context // ends when it is to stop without grace
+	// cancel functions of the two; the cause of halt is a stopCause
+	cancelHalt context.CancelCauseFunc
+	cancelHard context.CancelFunc
+}
+
+// stopCause says why a build is stopped and what it then is.
+type stopCause struct {
+	result  build.Result
+	cause   build.Cause
+	text    string
+	now     bool // no grace, no always_run steps
+	planned bool // a re-run does not count against max_retries
+}
+
+func (c stopCause) Error() string { return c.text }
+
+// stop ends the build. A second call matters only if it is harder.
+func (b *running) stop(c stopCause) {
+	b.stopped = true
+	b.cancelHalt(c)
+	if c.now {
+		b.cancelHard()
+	}
+}
+
+// decide starts what can start.
+func (l *loop) decide(now time.Time) {
+	if l.degraded != nil || l.stopping || l.hostFull {
+		return
+	}
+	for {
+		a, ok := l.queue.Next(now)
+		if !ok {
+			break
+		}
+		r := l.requests[a.Request.ID]
+		slot, release, ok := l.opt.Host.Reserve(a.Need)
+		if !ok {
+			// Another Runner of this process took it between our looking and now.
+			l.queue.Release(a)
+			l.enqueue(r)
+			l.hostFull = true // until Host notifies
+			break
+		}
+		l.start(r, a, slot, release, now)
+	}
+}
+
+// start starts a build of r on the worker the queue chose.
+func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), now time.Time) {
+	conf := l.confOf(r)
+	hash := l.hash(conf)
+	l.counter++
+	l.nextBuild++
+	l.numbers[conf.Name]++
+	r.row.Attempts++
+	r.row.State = store.Running
+	b := &running{
+		req: r, assigned: a, release: release, slot: slot,
+		row: store.Build{
+			ID: l.nextBuild - 1, Request: r.row.ID, Builder: conf.Name, Number: l.numbers[conf.Name],
+			Worker: a.Worker, Token: worker.Token{Epoch: l.epoch, Counter: l.counter}, Attempt: r.row.Attempts,
+			Started: now, Result: build.None, Text: "building", StepsHash: hash,
+		},
+	}
+	b.hard, b.cancelHard = context.WithCancel(context.Background())
+	b.halt, b.cancelHalt = context.WithCancelCause(b.hard)
+	r.running = b
+	l.builds[b.row.ID] = b
+	w := l.workers[a.Worker]
+	run := &buildRun{
+		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, need: a.Need, mayGrow: r.row.Memory == 0,
+		row: b.row, expected: l.expected(r, hash),
+	}
+	props, err := l.properties(r, b, w)
+	if err != nil {
+		run.broken = err
+		props = build.Properties{}
+	}
+	run.props, run.info = props, w.info
+	b.row.Properties = props.Clone()
+	run.source, run.env = l.place(r, conf)
+	run.masker, run.secret = l.secrets(conf)
+	l.put(r)
+	row := b.row
+	l.batch.PutBuild(&row)
+	l.publish(Event{Kind: BuildNew, Request: r.row, Build: row, Steps: len(conf.Steps), Expected: run.expected.Build})
+	l.e.group.Add(1)
+	go func() {
+		defer l.e.group.Done()
+		run.run()
+	}()
+}
+
+// buildDone is what a build's goroutine reports at its end.
+type buildDone struct {
+	row     store.Build // Result, Text, Cause, Dir, Kept, usage and receipt are set
+	planned bool
+	oom     int64           // with a RETRY for want of memory: what to plan next time, bytes
+	held    <-chan struct{} // closes when the slot may be given to another; nil: now
+}
+
+// buildEnded takes a build's result. The slot is free at once, before the
+// result is on disk.
+func (l *loop) buildEnded(b *running, d buildDone) {
+	if b.fenced {
+		return
+	}
+	b.fenced = true
+	b.cancelHard()
+	r := b.req
+	b.row = d.row
+	b.row.Completed = time.Now()
+	delete(l.builds, b.row.ID)
+	r.running = nil
+	if d.held == nil {
+		l.free(b)
+	} else {
+		l.e.group.Add(1)
+		go func() {
+			defer l.e.group.Done()
+			select {
+			case <-d.held:
+			}
+			l.e.post(func(l *loop) { l.free(b) })
+		}()
+	}
+	row := b.row
+	l.batch.PutBuild(&row)
+	r.last = row
+	l.history.add(row)
+	l.publish(Event{Kind: BuildDone, Request: r.row, Build: row})
+
+	if row.Result != build.Retry {
+		l.finishRequest(r, row.Result, row.Text)
+		return
+	}
+	l.retry(r, row, d)
+}
+
+// retry puts the request of a build that is to run again back to its place.
+func (l *loop) retry(r *request, row store.Build, d buildDone) {
+	r.row.State = store.Pending
+	switch {
+	case d.oom > 0:
+		r.row.Memory = d.oom
+	case !d.planned:
+		r.row.Retries++
+		r.lost = append(r.lost, fmt.Sprintf("%d on %s: %s", row.Number, row.Worker, row.Text))
+	}
+	limit, known := l.maxRetries(r)
+	switch {
+	case !known:
+		l.finishRequest(r, build.Cancelled, "its builder is no longer configured")
+	case r.row.Retries > limit:
+		r.row.Text = retriesText(r)
+		l.finishRequest(r, build.Exception, r.row.Text)
+	default:
+		l.put(r)
+		l.publish(Event{Kind: RequestRetry, Request: r.row, Build: row})
+		l.enqueue(r)
+	}
+}
+
+// free gives back what the build held.
+func (l *loop) free(b *running) {
+	b.release()
+	l.queue.Release(b.assigned)
+	l.grant()
+}
+
+// stepStarted and stepEnded keep a build's steps. A fenced build has none.
+func (l *loop) stepStarted(b *running, s store.Step, lg store.Log, expected time.Duration) {
+	if b.fenced {
+		return
+	}
+	l.batch.PutStep(&s)
+	l.batch.PutLog(&lg)
+	l.publish(Event{Kind: StepNew, Request: b.req.row, Build: b.row, Step: s, Log: lg, Expected: expected})
+}
+
+func (l *loop) stepEnded(b *running, s store.Step) {
+	if b.fenced {
+		return
+	}
+	l.batch.PutStep(&s)
+	l.publish(Event{Kind: StepDone, Request: b.req.row, Build: b.row, Step: s})
+}
+
+// hostChanged is called when the machine's limits, its pressure or the share
+// of other Runners changed.
+func (l *loop) hostChanged() {
+	l.hostFull = false
+	l.setHost()
+}
+
+func (l *loop) setHost() {
+	slots, cpus, memory, blocked := l.opt.Host.Capacity()
+	l.queue.SetHost(queue.Host{Name: localHost, Slots: slots, CPUs: cpus, Memory: memory, Blocked: blocked})
+}
+
+// lockStep asks for a step's locks; granted is closed when it has them.
+func (l *loop) lockStep(b *running, locks []queue.Lock, granted chan struct{}) error {
+	ok, err := l.queue.AcquireStep(b.row.Request, b.row.Worker, locks)
+	if err != nil {
+		return err
+	}
+	if ok {
+		close(granted)
+		return nil
+	}
+	b.granted = granted
+	return nil
+}
+
+func (l *loop) unlockStep(b *running) {
+	b.granted = nil
+	l.queue.ReleaseStep(b.row.Request)
+	l.grant()
+}
+
+// grant tells waiting steps that they have their locks.
+func (l *loop) grant() {
+	for _, id := range l.queue.Granted() {
+		if r := l.requests[id]; r != nil && r.running != nil && r.running.granted != nil {
+			close(r.running.granted)
+			r.running.granted = nil
+		}
+	}
+}

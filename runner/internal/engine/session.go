@@ -1,0 +1,453 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"bothy/runner/build"
+	"bothy/runner/internal/control"
+	"bothy/runner/internal/logs"
+	"bothy/runner/internal/store"
+)
+
+const (
+	// sessionReturn is how long the requests of a terminal wait for it to come
+	// back after a change of master.
+	sessionReturn = 10 * time.Second
+	// whyAfter is how long a request may be pending before a terminal is told
+	// why; then again whenever the reason has changed.
+	whyAfter = time.Second
+)
+
+// session is a terminal that waits for builds.
+type session struct {
+	dir string
+	env []string
+}
+
+// Run carries out what a terminal asks for and tells it through send, in
+// order, until all its builds have ended. When ctx ends, or send fails, the
+// terminal has gone: its builds are cancelled.
+func (e *Engine) RunSession(ctx context.Context, req control.RunRequest, send func(control.Update) error) error {
+	s := &terminal{e: e, req: req, sendTo: send, running: map[int64]*watched{}, waiting: map[int64]*Ticket{}, why: map[int64]string{}}
+	return s.run(ctx)
+}
+
+// CancelSession stops all that a terminal asked for.
+func (e *Engine) CancelSession(ctx context.Context, id string, c control.Cancel) error {
+	return e.call(ctx, func(l *loop) { l.cancelSession(id, c) })
+}
+
+func (l *loop) cancelSession(id string, c control.Cancel) {
+	for _, r := range l.requests {
+		if r.row.Session != id {
+			continue
+		}
+		if err := l.cancelRequest(r.row.ID, c.Reason, c.Now); err != nil {
+			l.log.Error("cannot cancel", "request", r.row.ID, "err", err)
+		}
+	}
+}
+
+// cancelPending cancels what of a session has not begun.
+func (l *loop) cancelPending(id, reason string) {
+	for _, r := range l.requests {
+		if r.row.Session == id && r.running == nil {
+			l.queue.Remove(r.row.ID)
+			l.finishRequest(r, build.Cancelled, reason)
+		}
+	}
+}
+
+// openSession makes the session known and lets its earlier requests go on.
+func (l *loop) openSession(req control.RunRequest) []*Ticket {
+	l.sessions[req.Session] = &session{dir: req.Dir, env: SessionEnv(req.Env)}
+	var back []*Ticket
+	for _, id := range req.Reattach {
+		if r := l.requests[id]; r != nil && r.row.Session == req.Session {
+			l.queue.SetHeld(id, "")
+			back = append(back, &Ticket{id, r})
+		}
+	}
+	return back
+}
+
+// terminal is one session from the side that tells.
+type terminal struct {
+	e        *Engine
+	req      control.RunRequest
+	sendTo   func(control.Update) error
+	sendMu   sync.Mutex
+	sendErr  error
+	running  map[int64]*watched // by build id
+	waiting  map[int64]*Ticket
+	why      map[int64]string
+	results  []build.Result
+	stopping bool // after a failure: what has not begun will not
+}
+
+func (t *terminal) send(u control.Update) {
+	t.sendMu.Lock()
+	defer t.sendMu.Unlock()
+	if t.sendErr == nil {
+		t.sendErr = t.sendTo(u)
+	}
+}
+
+func (t *terminal) run(ctx context.Context) error {
+	events, err := t.e.Subscribe(context.Background(), t.req.Session)
+	if err != nil {
+		return err
+	}
+	var back []*Ticket
+	if err := t.e.call(ctx, func(l *loop) { back = l.openSession(t.req) }); err != nil {
+		return err
+	}
+	defer t.e.post(func(l *loop) {
+		l.cancelSession(t.req.Session, control.Cancel{Reason: "the terminal that asked for it has gone"})
+		delete(l.sessions, t.req.Session)
+	})
+	subs, err := t.submissions()
+	if err != nil {
+		return err
+	}
+	tickets, err := t.e.Submit(ctx, subs...)
+	if err != nil {
+		return err
+	}
+	for _, k := range append(back, tickets...) {
+		t.waiting[k.ID] = k
+	}
+	if len(t.waiting) == 0 {
+		t.send(control.Update{Kind: control.End, Time: time.Now(), Result: build.Success})
+		return t.sendErr
+	}
+	return t.listen(ctx, events)
+}
+
+// submissions are the requests to make; a terminal that comes back makes none.
+func (t *terminal) submissions() ([]Submission, error) {
+	if t.req.Reattach != nil {
+		return nil, nil
+	}
+	props := build.Properties{}
+	for name, v := range t.req.Props {
+		if err := props.Set(name, v, "Command Line"); err != nil {
+			return nil, err
+		}
+	}
+	one := func(builder string, argv []string) Submission {
+		return Submission{Builder: builder, Argv: argv, Properties: props, Session: t.req.Session, Reason: "bothy run"}
+	}
+	if len(t.req.Argv) > 0 {
+		return []Submission{one(Command, t.req.Argv)}, nil
+	}
+	names := t.req.Builders
+	if len(names) == 0 {
+		for _, b := range t.e.opt.Config.Builders {
+			names = append(names, b.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the configuration has no builders")
+	}
+	subs := make([]Submission, len(names))
+	for i, n := range names {
+		subs[i] = one(n, nil)
+	}
+	return subs, nil
+}
+
+// listen turns events into updates until the last request is finished.
+func (t *terminal) listen(ctx context.Context, events func(func(Event) bool)) error {
+	feed := make(chan Event, 64)
+	over := make(chan struct{})
+	defer close(over)
+	t.e.group.Add(1)
+	go func() {
+		defer t.e.group.Done()
+		defer close(feed)
+		for ev := range events {
+			select {
+			case feed <- ev:
+			case <-over:
+				return
+			}
+		}
+	}()
+	defer t.dropAll()
+	tick := time.NewTicker(whyAfter)
+	defer tick.Stop()
+	gone := ctx.Done()
+	for {
+		select {
+		case ev, ok := <-feed:
+			if !ok {
+				return ErrStopped
+			}
+			t.event(ev)
+			if len(t.waiting) == 0 {
+				t.end()
+				return t.sendErr
+			}
+		case <-tick.C:
+			t.explain(ctx)
+		case <-gone:
+			gone = nil
+			t.e.post(func(l *loop) {
+				l.cancelSession(t.req.Session, control.Cancel{Reason: "the terminal that asked for it has gone"})
+			})
+		}
+	}
+}
+
+func (t *terminal) event(ev Event) {
+	u := control.Update{
+		Time: ev.Time, Request: ev.Request.ID, Builder: ev.Request.Builder,
+		Number: ev.Build.Number, Attempt: ev.Build.Attempt, Worker: ev.Build.Worker, Result: build.None,
+	}
+	switch ev.Kind {
+	case RequestNew:
+		u.Kind = control.Accepted
+	case BuildNew:
+		u.Kind, u.Steps, u.Expected = control.BuildNew, ev.Steps, ev.Expected
+		t.running[ev.Build.ID] = &watched{t: t, build: ev.Build}
+	case StepNew:
+		u.Kind, u.Step, u.Name, u.Expected, u.Text = control.StepNew, ev.Step.Number, ev.Step.Name, ev.Expected, ev.Step.Text
+		t.send(u)
+		if w := t.running[ev.Build.ID]; w != nil {
+			w.follow(u, ev)
+		}
+		return
+	case StepDone:
+		if w := t.running[ev.Build.ID]; w != nil {
+			w.catchUp(ev.Step)
+		}
+		u.Kind, u.Step, u.Name, u.Result, u.Text = control.StepEnd, ev.Step.Number, ev.Step.Name, ev.Step.Result, ev.Step.Text
+		u.Hidden, u.Elapsed = ev.Step.Hidden, ev.Step.Completed.Sub(ev.Step.Started)
+	case BuildDone:
+		u.Kind, u.Result, u.Text, u.Ended, u.Kept = control.BuildEnd, ev.Build.Result, ev.Build.Text, ev.Build.Ended, ev.Build.Kept
+		u.Elapsed = ev.Build.Completed.Sub(ev.Build.Started)
+		if w := t.running[ev.Build.ID]; w != nil {
+			u.LogPath = w.textLog(ev.Build)
+			w.drop()
+			delete(t.running, ev.Build.ID)
+		}
+	case RequestRetry:
+		u.Kind, u.Text = control.Note, fmt.Sprintf("%s runs again: %s", ev.Request.Builder, ev.Build.Text)
+	case RequestDone:
+		u.Kind, u.Result, u.Text = control.RequestOK, ev.Request.Result, ev.Request.Text
+		delete(t.waiting, ev.Request.ID)
+		t.results = append(t.results, ev.Request.Result)
+		t.send(u)
+		if bad(ev.Request.Result) && !t.req.KeepOn && !t.stopping && len(t.waiting) > 0 {
+			t.stopping = true
+			t.e.post(func(l *loop) {
+				l.cancelPending(t.req.Session, fmt.Sprintf("not started, because %s failed", ev.Request.Builder))
+			})
+		}
+		return
+	default:
+		return
+	}
+	t.send(u)
+}
+
+func bad(r build.Result) bool {
+	return r != build.Success && r != build.Warnings && r != build.Skipped
+}
+
+// explain tells what keeps requests from starting.
+func (t *terminal) explain(ctx context.Context) {
+	for id, k := range t.waiting {
+		if t.isRunning(id) {
+			continue
+		}
+		reasons, err := t.e.Why(ctx, id)
+		if err != nil || len(reasons) == 0 {
+			continue
+		}
+		text := reasons[0].Reason
+		if w := reasons[0].Worker; w != "" {
+			text = w + ": " + text
+		}
+		if n := len(reasons) - 1; n > 0 {
+			text += fmt.Sprintf(" (and %d more)", n)
+		}
+		if t.why[id] != text {
+			t.why[id] = text
+			t.send(control.Update{Kind: control.Pending, Time: time.Now(), Request: id, Builder: k.r.row.Builder, Result: build.None, Text: text})
+		}
+	}
+}
+
+func (t *terminal) isRunning(request int64) bool {
+	for _, w := range t.running {
+		if w.build.Request == request {
+			return true
+		}
+	}
+	return false
+}
+
+// end sends the last update with the result and product.md's exit code.
+func (t *terminal) end() {
+	worst, code := build.None, 0
+	for _, r := range t.results {
+		worst = build.Worst(worst, r)
+	}
+	switch {
+	case slices.Contains(t.results, build.Exception), slices.Contains(t.results, build.Retry):
+		code = 3
+	case slices.Contains(t.results, build.Failure):
+		code = 1
+	case slices.Contains(t.results, build.Cancelled):
+		code = 130
+	}
+	t.send(control.Update{Kind: control.End, Time: time.Now(), Result: worst, ExitCode: code})
+}
+
+func (t *terminal) dropAll() {
+	for _, w := range t.running {
+		w.drop()
+	}
+}
+
+// watched is a build whose output a terminal sees.
+type watched struct {
+	t     *terminal
+	build store.Build
+	steps []store.Step
+	logs  []store.Log
+	tail  *tail // of the running step
+}
+
+// follow sends the output of a step while it runs.
+func (w *watched) follow(u control.Update, ev Event) {
+	w.drop()
+	w.steps = append(w.steps, ev.Step)
+	w.logs = append(w.logs, ev.Log)
+	r, err := w.t.e.opt.Logs.Reader(ev.Log.ID, logs.Ref(ev.Log.Ref))
+	if err != nil {
+		u.Kind, u.Text = control.Note, fmt.Sprintf("its output cannot be shown: %v", err)
+		w.t.send(u)
+		return
+	}
+	u.Kind, u.Text, u.Log, u.Expected = control.Output, "", "stdio", 0
+	tl := &tail{reader: r, update: u, send: w.t.send, done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	tl.cancel = cancel
+	w.tail = tl
+	w.t.e.group.Add(1)
+	go func() {
+		defer w.t.e.group.Done()
+		tl.run(ctx)
+	}()
+}
+
+// catchUp sends what the step wrote up to its end.
+func (w *watched) catchUp(s store.Step) {
+	if n := len(w.steps); n > 0 && w.steps[n-1].Number == s.Number {
+		w.steps[n-1] = s
+		if w.tail != nil {
+			w.tail.finish()
+			w.tail = nil
+		}
+		return
+	}
+	w.steps = append(w.steps, s) // skipped: it has no log
+	w.logs = append(w.logs, store.Log{})
+}
+
+func (w *watched) drop() {
+	if w.tail != nil {
+		w.tail.drop()
+		w.tail = nil
+	}
+}
+
+// tail copies a log to a terminal while it is written.
+type tail struct {
+	reader *logs.Reader
+	update control.Update
+	send   func(control.Update)
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// run follows until the log is finished or its context ends.
+func (t *tail) run(ctx context.Context) {
+	defer close(t.done)
+	defer t.reader.Close()
+	for c, err := range t.reader.Chunks(ctx, true) {
+		u := t.update
+		u.Time = c.Time
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			u.Kind, u.Time, u.Text = control.Note, time.Now(), fmt.Sprintf("its output cannot be shown: %v", err)
+		default:
+			u.Stream, u.Data = string(rune(c.Stream)), c.Data
+		}
+		t.send(u)
+	}
+}
+
+// finish waits for the end of the log.
+func (t *tail) finish() { <-t.done }
+
+// drop lets go of the log.
+func (t *tail) drop() {
+	t.cancel()
+	<-t.done
+}
+
+// textLog writes a copy of the build's log that any program can show, and
+// returns its path, "" if there is none.
+func (w *watched) textLog(b store.Build) string {
+	dir := w.t.e.opt.TextLogDir
+	if dir == "" {
+		return ""
+	}
+	path := filepath.Join(dir, b.Builder, fmt.Sprintf("%d.log", b.Number))
+	if err := w.writeText(path, b); err != nil {
+		w.t.send(control.Update{Kind: control.Note, Time: time.Now(), Builder: b.Builder, Number: b.Number, Result: build.None, Text: fmt.Sprintf("no text log: %v", err)})
+		return ""
+	}
+	return path
+}
+
+func (w *watched) writeText(path string, b store.Build) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	fmt.Fprintf(f, "%s #%d on %s, attempt %d, %s\n", b.Builder, b.Number, b.Worker, b.Attempt, b.Started.Format(time.DateTime))
+	for i, s := range w.steps {
+		fmt.Fprintf(f, "\n--- step %d %s: %s (%s)\n", s.Number, s.Name, s.Text, s.Completed.Sub(s.Started).Round(time.Millisecond))
+		if w.logs[i].ID == 0 {
+			continue
+		}
+		r, err := w.t.e.opt.Logs.Reader(w.logs[i].ID, logs.Ref(w.logs[i].Ref))
+		if err != nil {
+			return err
+		}
+		_, err = r.WriteRaw(context.Background(), f, true)
+		if err = errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(f, "\n--- %s after %s\n", b.Text, b.Completed.Sub(b.Started).Round(time.Millisecond))
+	return err
+}

@@ -1,0 +1,39 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"bothy/runner/internal/control"
+)
+
+// Status says what the engine does at present.
+func (e *Engine) Status(ctx context.Context) (control.Status, error) {
+	var s control.Status
+	err := e.call(ctx, func(l *loop) {
+		s = control.Status{Running: len(l.builds), Stopping: l.stopping}
+		for _, r := range l.requests {
+			if r.running == nil {
+				s.Pending++
+			}
+		}
+		if l.degraded != nil {
+			s.Degraded = l.degraded.Error()
+		}
+	})
+	return s, err
+}
+
+// Healthy returns nil while requests are accepted.
+func (e *Engine) Healthy(ctx context.Context) error {
+	s, err := e.Status(ctx)
+	switch {
+	case err != nil:
+		return err
+	case s.Degraded != "":
+		return fmt.Errorf("%w: %s", ErrDegraded, s.Degraded)
+	case s.Stopping:
+		return ErrStopped
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Retention says what is kept. What is not settled is always kept.
+type Retention struct {
+	// Builds are kept per builder, and as many requests that led to no build;
+	// 0: all.
+	Builds int
+	// LogsBefore: logs of builds that ended before it may go; zero: all stay.
+	LogsBefore time.Time
+	// Limit bounds the lists returned, so that one deletion stays short; 0: 100.
+	// Of the last build, all logs are named.
+	Limit int
+}
+
+// Expired is what may be removed: put it into a [Batch], commit, then remove
+// what the logs' Ref fields name. In this order a crash leaves at worst bytes
+// that no row names.
+type Expired struct {
+	Builds   []int64
+	Requests []int64 // of which no build is left
+	// Logs are those of Builds, and the oldest of those that may go.
+	Logs []Log
+}
+
+// Empty reports whether there is nothing to remove.
+func (e *Expired) Empty() bool { return len(e.Builds)+len(e.Requests)+len(e.Logs) == 0 }
+
+// Batch returns a batch that removes everything in e.
+func (e *Expired) Batch() *Batch {
+	b := NewBatch()
+	b.DeleteBuilds(e.Builds...)
+	b.DeleteRequests(e.Requests...)
+	for _, l := range e.Logs {
+		b.DeleteLogs(l.ID)
+	}
+	return b
+}
+
+// Expired returns what r no longer keeps, oldest first, at most r.Limit of a
+// kind. To free a full disk, ask with LogsBefore now and remove logs until it
+// is enough.
+func (s *Store) Expired(ctx context.Context, r Retention) (Expired, error) {
+	if r.Limit <= 0 {
+		r.Limit = defaultLimit
+	}
+	return read(s, func(db *sql.DB) (Expired, error) { return expired(ctx, db, r) }, "read what is not kept")
+}
+
+func expired(ctx context.Context, q querier, r Retention) (e Expired, err error) {
+	if r.Builds > 0 {
+		if e.Builds, err = overdue(ctx, q, expiredBuilds, r); err != nil {
+			return e, err
+		}
+		if e.Requests, err = overdue(ctx, q, expiredRequests, r); err != nil {
+			return e, err
+		}
+	}
+	for i, id := range e.Builds {
+		logs, err := logRows(ctx, q, "WHERE build = ? ORDER BY id", id)
+		if err != nil {
+			return e, err
+		}
+		e.Logs = append(e.Logs, logs...)
+		if len(e.Logs) >= r.Limit {
+			e.Builds = e.Builds[:i+1]
+			break
+		}
+	}
+	if !r.LogsBefore.IsZero() && len(e.Logs) < r.Limit {
+		old, err := oldLogs(ctx, q, r)
+		if err != nil {
+			return e, err
+		}
+		for _, l := range old {
+			if !slices.Contains(e.Builds, l.Build) {
+				e.Logs = append(e.Logs, l)
+			}
+		}
+	}
+	return e, nil
+}
+
+// Both queries jump from builder to builder in an index, find the first row
+// that is too many, and read on from there.
+const (
+	expiredBuilds = `WITH RECURSIVE names (name) AS (
+			SELECT min(builder) FROM builds
+			UNION ALL
+			SELECT (SELECT min(builder) FROM builds WHERE builder > name) FROM names WHERE name IS NOT NULL)
+		SELECT id FROM names JOIN builds ON builder = name
+		WHERE name IS NOT NULL AND result >= 0
+			AND number <= (SELECT number FROM builds AS b WHERE b.builder = name ORDER BY number DESC LIMIT 1 OFFSET ?)
+		LIMIT ?`
+	expiredRequests = `WITH RECURSIVE names (name) AS (
+			SELECT min(builder) FROM requests
+			UNION ALL
+			SELECT (SELECT min(builder) FROM requests WHERE builder > name) FROM names WHERE name IS NOT NULL)
+		SELECT id FROM names JOIN requests ON builder = name
+		WHERE name IS NOT NULL AND state = 2
+			AND id <= (SELECT id FROM requests AS r WHERE r.builder = name ORDER BY id DESC LIMIT 1 OFFSET ?)
+			AND NOT EXISTS (SELECT 1 FROM builds WHERE request = requests.id)
+		LIMIT ?`
+)
+
+func overdue(ctx context.Context, q querier, query string, r Retention) ([]int64, error) {
+	var ids []int64
+	err := scan(ctx, q, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, query, r.Builds, r.Limit)
+	return ids, err
+}
+
+// errEnough ends a scan.
+var errEnough = errors.New("enough")
+
+// oldLogs reads logs in the order in which they were made. It stops at the
+// first whose build began after r.LogsBefore: every later log is of a build
+// that ended after it, or has not ended.
+func oldLogs(ctx context.Context, q querier, r Retention) ([]Log, error) {
+	var list []Log
+	err := scan(ctx, q, func(rows *sql.Rows) error {
+		var l Log
+		var started, completed time.Time
+		var ended bool
+		err := rows.Scan(&l.ID, &l.Build, &l.Step, &l.Name, &l.Ref, &l.Lines, &l.Bytes, &l.Truncated, &l.Complete,
+			stamp{&started}, stamp{&completed}, &ended)
+		switch {
+		case err != nil:
+			return err
+		case len(list) == r.Limit || !started.Before(r.LogsBefore):
+			return errEnough
+		case l.Complete && ended && completed.Before(r.LogsBefore):
+			list = append(list, l)
+		}
+		return nil
+	}, `SELECT logs.id, build, step, name, ref, lines, bytes, truncated, complete, started, completed, result >= 0
+		FROM logs CROSS JOIN builds ON builds.id = logs.build ORDER BY logs.id`)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return list, err
+}

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"modernc.org/sqlite"
+)
+
+// walPages is how many pages of 4 KiB gather in the write-ahead log before
+// they are copied into the database: SQLite's own default, 4 MiB.
+const walPages = 1000
+
+// wal keeps the write-ahead log short. SQLite would copy it within a commit;
+// here most of it is copied in the background, by a connection of its own, and
+// commits wait only for what came in meanwhile. Without that last part a
+// constantly busy log would never start over and grow without bound.
+type wal struct {
+	running sync.WaitGroup
+	mu      sync.Mutex
+	busy    bool
+	failed  bool // the last copy failed, and it was logged
+}
+
+// grown is called after each commit, with s.mu held.
+func (w *wal) grown(s *Store) {
+	n, err := s.pagesWritten(false)
+	if err != nil || n < walPages {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy {
+		return
+	}
+	w.busy = true
+	w.running.Go(func() {
+		err := s.checkpoint(context.Background())
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.busy = false
+		if err != nil && !w.failed {
+			s.log.Warn("cannot copy the write-ahead log into the database; it stays complete and will be tried again", "err", err)
+		}
+		w.failed = err != nil
+	})
+}
+
+// wait returns when nothing is being copied. Nothing may be committed any more.
+func (w *wal) wait() { w.running.Wait() }
+
+// pagesWritten counts the pages that went into the write-ahead log since the
+// last reset.
+func (s *Store) pagesWritten(reset bool) (int, error) {
+	var pages int
+	err := s.conn.Raw(func(c any) (err error) {
+		pages, _, err = c.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, reset)
+		return err
+	})
+	return pages, err
+}
+
+func (s *Store) checkpoint(ctx context.Context) error {
+	db, err := s.reader()
+	if errors.Is(err, ErrClosed) {
+		return nil // closing copies everything
+	}
+	if err != nil {
+		return err
+	}
+	if err := checkpoint(ctx, db); err != nil {
+		return s.explain(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := checkpoint(ctx, s.conn); err != nil {
+		return s.explain(err)
+	}
+	_, err = s.pagesWritten(true)
+	return err
+}
+
+// checkpoint copies as much as it can without waiting for anybody.
+func checkpoint(ctx context.Context, q querier) error {
+	var busy, pages, copied int
+	if err := q.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &copied); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}

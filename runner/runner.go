@@ -1,0 +1,441 @@
+// Package runner embeds a build runner: a master and any number of in-process
+// workers, sized by the CPU and memory that this machine, container or cgroup
+// really grants.
+//
+//	func main() {
+//		runner.Helper() // first: a re-executed helper process ends here
+//		cfg := &config.Config{Builders: []config.Builder{{
+//			Name: "test", Steps: []config.Step{config.Shell("go test ./...")},
+//		}}}
+//		r, err := runner.Open(cfg, runner.Options{})
+//		…
+//		go r.Run(ctx)
+//		req, err := r.Submit(ctx, runner.Request{Builder: "test"})
+//		b, err := req.Wait(ctx)
+//	}
+//
+// Open validates and takes hold of the base directory; it binds no port. Run,
+// or Start and Shutdown, run builds. There are no globals, and nothing here
+// ends the process; two Runners may live in one process, with a base directory
+// each, and share the machine's budget.
+//
+// Configuration is package [bothy/runner/config]; results, properties and
+// interpolation are package [bothy/runner/build].
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bothy/localworker"
+	"bothy/runner/config"
+	"bothy/runner/internal/basedir"
+	"bothy/runner/internal/control"
+	"bothy/runner/internal/engine"
+	"bothy/runner/internal/logs"
+	"bothy/runner/internal/store"
+	"bothy/runner/worker"
+)
+
+// Helper ends here if this process was started as a helper of a Runner, and
+// does nothing otherwise. Call it first in main, before anything that prints,
+// listens or starts goroutines. Without it builds are contained less well:
+// their processes may outlive a master that is killed, which [Runner] logs and
+// "bothy doctor" says.
+func Helper() { localworker.Helper() }
+
+// Options are what a Runner gets from its embedder. The zero value is fine.
+type Options struct {
+	// Logger gets what a person who runs the master should know. Default: none.
+	Logger *slog.Logger
+	// Steps are the Go functions that steps with func = "NAME" run.
+	Steps map[string]StepFunc
+	// Foreground starts only what terminals ask for over the control socket, as
+	// "bothy run" does; other requests wait for a master.
+	Foreground bool
+	// Environ is what the environment of steps is taken from, by an allow-list
+	// and [config.Machine.PassEnv]. Default: os.Environ().
+	Environ []string
+}
+
+// Errors that a caller may want to tell apart, with errors.Is.
+var (
+	// ErrStopped says that the Runner is stopping or has stopped.
+	ErrStopped = engine.ErrStopped
+	// ErrDegraded says that nothing can be recorded at present, for instance
+	// because the disk is full. The Runner recovers by itself.
+	ErrDegraded = engine.ErrDegraded
+	// ErrUnknown says that a builder, worker or request does not exist.
+	ErrUnknown = engine.ErrUnknown
+)
+
+// HeldError says that another process holds the base directory, and which.
+type HeldError = basedir.HeldError
+
+// Runner is a master and its workers. Its methods may be called from many
+// goroutines.
+type Runner struct {
+	conf   *config.Config
+	log    *slog.Logger
+	layout basedir.Layout
+	holder *basedir.Holder
+	store  *store.Store
+	logs   *logs.Store
+	budget *localworker.Budget
+	local  *localworker.Host
+	engine *engine.Engine
+	server *control.Server
+	pipe   *pipeListener
+
+	mu      sync.Mutex
+	started bool
+	closed  bool
+	serving sync.WaitGroup
+	done    chan struct{}
+	err     error
+}
+
+// Open validates cfg, takes hold of its base directory, recovers what an
+// earlier master left there and prepares a Runner. It binds no port and starts
+// no build. A Runner that is never started must be closed with Shutdown.
+//
+// The configuration must not be changed afterwards.
+func Open(cfg *config.Config, o Options) (*Runner, error) {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	warnings, err := cfg.Complete()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.File == "" { // whoever loaded a file has them already
+		for _, w := range warnings {
+			log.Warn("configuration", "warning", w.String())
+		}
+	}
+	r := &Runner{conf: cfg, log: log, done: make(chan struct{})}
+	if err := r.open(o); err != nil {
+		return nil, errors.Join(err, r.release())
+	}
+	return r, nil
+}
+
+func (r *Runner) open(o Options) error {
+	dir, err := r.conf.Abs(r.conf.BaseDir)
+	if err != nil {
+		return fmt.Errorf("base directory: %w", err)
+	}
+	if r.layout, err = basedir.Resolve(dir); err != nil {
+		return err
+	}
+	if r.layout.Reason != "" {
+		r.log.Info("base directory", "dir", r.layout.Dir, "because", r.layout.Reason)
+	}
+	if r.holder, err = basedir.Hold(r.layout); err != nil {
+		return err
+	}
+	m := r.conf.Machine
+	r.budget, err = localworker.Shared(localworker.MachineOptions{
+		ConfiguredCPUs: m.CPUs, ConfiguredMemory: m.Memory, Reserve: m.ReserveMemory, MemoryPerBuild: m.MemoryPerBuild,
+	}, r.log)
+	if err != nil {
+		return err
+	}
+	machine := r.budget.Capacity()
+	if errs := r.conf.CheckMachine(machine.CPUs, machine.Memory); len(errs) > 0 {
+		return config.Errors(errs)
+	}
+	if r.store, err = store.Open(r.layout.StateDB, r.log); err != nil {
+		return err
+	}
+	rec, err := r.store.Start()
+	if err != nil {
+		return err
+	}
+	if r.logs, err = logs.Open(r.layout.LogDir, logs.Options{Logger: r.log}); err != nil {
+		return err
+	}
+	rec.NextLog = max(rec.NextLog, r.logs.MaxID()+1)
+	r.local, err = localworker.NewHost(localworker.HostOptions{
+		Budget: r.budget, BaseDir: r.layout.Dir, BaseID: r.holder.ID(), Epoch: rec.Epoch, Version: Version(),
+		KeepFailed: max(0, r.conf.Store.KeepFailedWorkspaces), Logger: r.log,
+	})
+	if err != nil {
+		return err
+	}
+	environ := o.Environ
+	if environ == nil {
+		environ = os.Environ()
+	}
+	steps := make(map[string]engine.StepFunc, len(o.Steps))
+	for name, f := range o.Steps {
+		steps[name] = adaptStep(f)
+	}
+	r.engine, err = engine.New(engine.Options{
+		Config: r.conf, Store: r.store, Logs: r.logs, Recovered: rec, Host: host{r.budget},
+		Attach: func(w config.Worker) (worker.Kind, error) { return r.local.NewWorker(w.Name, w.Workdir) },
+		Steps:  steps, Logger: r.log, Foreground: o.Foreground,
+		TextLogDir: filepath.Join(r.layout.Dir, "runs"),
+		Environ:    environ, BaseEnv: engine.BaseEnv(environ, m.PassEnv),
+		Ballast: r.holder.Ballast(),
+	})
+	return err
+}
+
+// release lets go of what Open took.
+func (r *Runner) release() (err error) {
+	if r.local != nil {
+		err = errors.Join(err, r.local.Close())
+	}
+	if r.budget != nil {
+		r.budget.Close()
+	}
+	if r.logs != nil {
+		err = errors.Join(err, r.logs.Close())
+	}
+	if r.store != nil {
+		err = errors.Join(err, r.store.Close())
+	}
+	if r.holder != nil {
+		err = errors.Join(err, r.holder.Close())
+	}
+	return err
+}
+
+// Start begins to run builds and returns. It may be called once.
+func (r *Runner) Start(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return ErrStopped
+	case r.started:
+		return errors.New("start the runner: it was started already")
+	}
+	r.started = true
+	ended, err := r.local.Sweep(ctx)
+	for _, p := range ended {
+		r.log.Warn("ended a process of an earlier master", "pid", p.PID, "name", p.Name)
+	}
+	if err != nil {
+		r.log.Warn("sweep of an earlier master's processes", "err", err)
+	}
+	r.server = control.NewServer(controlled{r}, r.log)
+	r.pipe = newPipeListener()
+	r.serve(r.pipe)
+	if ln, err := r.holder.Listen(); err != nil {
+		r.log.Warn("no control socket: bothy run cannot hand over to this master", "err", err)
+	} else {
+		r.serve(ln)
+	}
+	go func() {
+		r.engine.Run()
+		err := r.server.Close()
+		r.serving.Wait()
+		r.err = errors.Join(err, r.release())
+		close(r.done)
+	}()
+	return nil
+}
+
+func (r *Runner) serve(ln net.Listener) {
+	r.serving.Add(1)
+	go func() {
+		defer r.serving.Done()
+		if err := r.server.Serve(ln); err != nil {
+			r.log.Error("control socket", "err", err)
+		}
+	}()
+}
+
+// Run starts the Runner and blocks until ctx ends; then it stops as [Runner.Stop]
+// does, and returns when all has ended. It returns nil if that went well.
+func (r *Runner) Run(ctx context.Context) error {
+	if err := r.Start(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		r.engine.Stop(engine.Requeue)
+	case <-r.done:
+	}
+	<-r.done
+	return r.err
+}
+
+// Shutdown starts no more builds, lets those that run finish and waits for all
+// to end. Pending requests stay, for the next Runner on this base directory.
+// When ctx ends first, Shutdown returns its error, and the Runner goes on
+// shutting down. It may be called at any time, and more than once.
+func (r *Runner) Shutdown(ctx context.Context) error { return r.end(ctx, engine.Drain) }
+
+// Stop is Shutdown that does not let builds finish: they are ended with their
+// grace, recorded as RETRY and queued again.
+func (r *Runner) Stop(ctx context.Context) error { return r.end(ctx, engine.Requeue) }
+
+// Kill is Stop without grace and without always_run steps.
+func (r *Runner) Kill(ctx context.Context) error { return r.end(ctx, engine.AtOnce) }
+
+func (r *Runner) end(ctx context.Context, mode engine.StopMode) error {
+	r.mu.Lock()
+	if !r.started && !r.closed {
+		r.closed = true
+		r.err = r.release()
+		close(r.done)
+	}
+	r.closed = true
+	r.mu.Unlock()
+	r.engine.Stop(mode)
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("shut down: %w", ctx.Err())
+	}
+}
+
+// Done is closed when the Runner has ended: no build runs, no goroutine of it
+// is left, and the base directory is free.
+func (r *Runner) Done() <-chan struct{} { return r.done }
+
+// BaseDir returns the directory that holds state, logs and build directories.
+// It is not the configured one where that lies on a file system on which
+// databases are unsafe.
+func (r *Runner) BaseDir() string { return r.layout.Dir }
+
+// Handler returns the Runner's HTTP interface: at present /healthz, which
+// answers 200 while requests are accepted and 503 otherwise.
+func (r *Runner) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, req *http.Request) {
+		ctx, cancel := context.WithTimeout(req.Context(), 5*time.Second)
+		defer cancel()
+		if err := r.engine.Healthy(ctx); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ok\n")
+	})
+	return mux
+}
+
+// InProcessConn returns a connection to the Runner's control interface, the
+// one that "bothy run" speaks over a Unix socket, without a socket.
+func (r *Runner) InProcessConn() (net.Conn, error) { return r.pipe.dial() }
+
+// host makes the budget what the engine asks for.
+type host struct{ b *localworker.Budget }
+
+func (h host) Capacity() (slots int, cpus float64, memory int64, blocked string) {
+	c := h.b.Capacity()
+	return c.Slots, c.CPUs, c.Memory, c.Blocked
+}
+
+func (h host) Reserve(n worker.Need) (slot any, release func(), ok bool) {
+	res, ok := h.b.Reserve(n)
+	if !ok {
+		return nil, nil, false
+	}
+	return res, res.Release, true
+}
+
+func (h host) Changed() <-chan struct{} { return h.b.Changed() }
+
+// controlled is the Runner as the control interface sees it.
+type controlled struct{ r *Runner }
+
+func (c controlled) RunSession(ctx context.Context, req control.RunRequest, send func(control.Update) error) error {
+	return c.r.engine.RunSession(ctx, req, send)
+}
+
+func (c controlled) CancelSession(ctx context.Context, id string, cancel control.Cancel) error {
+	return c.r.engine.CancelSession(ctx, id, cancel)
+}
+
+func (c controlled) Submit(ctx context.Context, req control.SubmitRequest) (control.Submitted, error) {
+	qs := make([]Request, len(req.Builders))
+	for i, b := range req.Builders {
+		qs[i] = Request{Builder: b, Priority: req.Priority, Reason: req.Reason, Properties: map[string]any{}}
+		for name, v := range req.Props {
+			qs[i].Properties[name] = v
+		}
+	}
+	reqs, err := c.r.SubmitAll(ctx, qs...)
+	var out control.Submitted
+	for _, q := range reqs {
+		out.Requests = append(out.Requests, q.ID)
+	}
+	return out, err
+}
+
+func (c controlled) Status(ctx context.Context) (control.Status, error) {
+	s, err := c.r.engine.Status(ctx)
+	s.PID = os.Getpid()
+	return s, err
+}
+
+func (c controlled) Drain() { c.r.engine.Stop(engine.Drain) }
+
+// Accept refuses a terminal whose configuration is not the one this master has
+// loaded: it would run something else than the person sees in the file.
+func (c controlled) Accept(req control.RunRequest) error {
+	if len(req.Argv) > 0 || req.Digest == c.r.conf.Digest {
+		return nil
+	}
+	return fmt.Errorf("the running master (pid %d) has loaded another configuration than %s: restart it, or wait for it to end", os.Getpid(), req.File)
+}
+
+// pipeListener is a listener for connections within the process.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (p *pipeListener) dial() (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case p.conns <- far:
+		return near, nil
+	case <-p.done:
+		return nil, ErrStopped
+	}
+}
+
+func (p *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipeListener) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *pipeListener) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "in process" }
