@@ -118,7 +118,7 @@ func Open(cfg *config.Config, o Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.File == "" { // whoever loaded a file has them already
+	if cfg.File == "" && !o.Foreground { // whoever loaded a file has them already
 		for _, w := range warnings {
 			log.Warn("configuration", "warning", w.String())
 		}

@@ -10,13 +10,14 @@ import (
 	"strings"
 
 	"bothy/runner/config"
+	"bothy/runner/config/propose"
 )
 
 func runInit(_ context.Context, c *call) error {
 	if err := c.tooMany(0); err != nil {
 		return err
 	}
-	text, found, err := config.Propose(c.Dir)
+	text, found, err := propose.Dir(c.Dir)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", c.Dir, err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"bothy/runner"
 	"bothy/runner/config"
+	"bothy/runner/config/propose"
 	"bothy/runner/internal/basedir"
 	"bothy/runner/internal/control"
 )
@@ -114,7 +115,7 @@ func (r *run) configure() (note string, err error) {
 		r.conf = &config.Config{Dir: c.Dir}
 		return "", nil
 	}
-	text, found, perr := config.Propose(c.Dir)
+	text, found, perr := propose.Dir(c.Dir)
 	if perr != nil {
 		return "", &exitError{code: exitUsage, err: perr}
 	}

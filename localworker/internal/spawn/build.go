@@ -33,6 +33,9 @@ type StartError struct {
 func (e *StartError) Error() string { return fmt.Sprintf("start %q: %v", e.Name, e.Err) }
 func (e *StartError) Unwrap() error { return e.Err }
 
+// Is makes a StartError a [worker.ErrStart].
+func (e *StartError) Is(target error) bool { return target == worker.ErrStart }
+
 // executor runs the commands of one build at a time, one by one, and tells by
 // events what becomes of them.
 type executor interface {

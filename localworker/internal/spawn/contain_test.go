@@ -18,16 +18,18 @@ func brood(m string) string {
 	return strings.ReplaceAll(`setsid sleep @ & sleep @ & nohup sh -c 'trap "" TERM; sleep @; :' & `, "@", m)
 }
 
-// grown waits until the brood of m is complete: two sleeps, and a shell with one.
-func grown(t *testing.T, m string) {
+// grown waits until n processes sleep for m seconds; in a brood these are three,
+// one of which has a shell for a parent.
+func grown(t *testing.T, m string, n int) {
+	t.Helper()
 	until(t, 10*time.Second, "brood of "+m, func() bool {
-		n := 0
+		found := 0
 		for _, l := range living(t, m) {
 			if strings.HasPrefix(l, "sleep ") {
-				n++
+				found++
 			}
 		}
-		return n == 3
+		return found == n
 	})
 }
 
@@ -41,7 +43,7 @@ func TestCancelLeavesNobody(t *testing.T) {
 		go func() {
 			defer cancel()
 			<-started
-			grown(t, m)
+			grown(t, m, 3)
 			at = time.Now()
 		}()
 		cmd := sh(brood(m) + "echo ready; wait")
@@ -72,7 +74,7 @@ func TestDaemonsLiveUntilEnd(t *testing.T) {
 		if x.Code != 0 || len(x.Ended) != 0 || rec.text("o") != "out\n" {
 			t.Fatalf("%+v, output %q", x, rec.text("o"))
 		}
-		grown(t, m)
+		grown(t, m, 3)
 
 		// The next command, and its cancellation, leave them alone.
 		rec, started := expect("ready")
@@ -216,8 +218,8 @@ func TestTwoSpawners(t *testing.T) {
 		}
 		run(t, b1, sh(brood(m1)), &record{})
 		run(t, b2, sh(brood(m2)), &record{})
-		grown(t, m1)
-		grown(t, m2)
+		grown(t, m1, 3)
+		grown(t, m2, 3)
 		end(t, b1)
 		nobody(t, m1)
 		if l := living(t, m2); len(l) != 4 {

@@ -34,6 +34,7 @@ func startMaster(t *testing.T, m spawn.Method, base, script string) *exec.Cmd {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
+	t.Cleanup(func() { spawn.Sweep(context.Background(), spawn.Options{BaseID: base, Epoch: 1 << 40}) })
 	said, err := bufio.NewReader(out).ReadString('\n')
 	if strings.Contains(said, "not available") {
 		t.Skipf("SKIP: %s", said)
@@ -49,7 +50,7 @@ func spawnersOf(t *testing.T, base string) (pids []int) {
 	t.Helper()
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && strings.HasPrefix(string(b), "bothy-spawner\x00"+base) {
+		if b, err := os.ReadFile(f); err == nil && strings.HasPrefix(string(b), "bothy-spawner\x00"+base+"\x00") {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
 			pids = append(pids, pid)
 		}
@@ -73,7 +74,7 @@ func TestMasterKilled(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			base, mk := baseID(), mark()
 			cmd := startMaster(t, m, base, brood(mk)+"(setsid env -i sleep "+mk+" &); echo ready; wait")
-			until(t, 10*time.Second, "the brood", func() bool { return len(living(t, "sleep")) > 4 })
+			grown(t, mk, 4)
 			if n := len(spawnersOf(t, base)); n != 1 {
 				t.Fatalf("%d spawners", n)
 			}
@@ -108,11 +109,20 @@ func TestMasterAndSpawnerKilled(t *testing.T) {
 				stranger.Process.Kill()
 				stranger.Wait()
 			}()
-			until(t, 10*time.Second, "the brood", func() bool { return len(living(t, mk)) >= 4 })
+			sleepers := 3
+			if m.Mode() == spawn.ModeCgroup {
+				sleepers = 4
+			}
+			grown(t, mk, sleepers)
 			for _, pid := range spawnersOf(t, base) { // it must not notice the master's end
 				if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 					t.Fatal(err)
 				}
+				until(t, 10*time.Second, "the stop of the spawner", func() bool {
+					stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+					_, after, _ := strings.Cut(string(stat), ") ")
+					return strings.HasPrefix(after, "T")
+				})
 			}
 			cmd.Process.Kill()
 			for _, pid := range spawnersOf(t, base) {
@@ -121,7 +131,7 @@ func TestMasterAndSpawnerKilled(t *testing.T) {
 				}
 			}
 			cmd.Wait()
-			until(t, 2*time.Second, "the end of the spawners", func() bool { return len(living(t, "bothy-spawner\x00"+base)) == 0 })
+			until(t, 2*time.Second, "the end of the spawners", func() bool { return len(living(t, "bothy-spawner\x00"+base+"\x00")) == 0 })
 			if len(living(t, mk)) < 4 {
 				t.Fatal("the processes did not outlive master and spawner: nothing to prove")
 			}
@@ -156,7 +166,7 @@ func TestSpawnerKilled(t *testing.T) {
 			rec, started := expect("ready")
 			go func() {
 				<-started
-				grown(t, mk)
+				grown(t, mk, 3)
 				for _, pid := range spawnersOf(t, r.base) {
 					syscall.Kill(pid, syscall.SIGKILL)
 				}
@@ -191,6 +201,7 @@ func TestWithoutHelper(t *testing.T) {
 	base := baseID()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), "SPAWN_TEST_NO_HELPER=1", "SPAWN_TEST_MASTER=echo $BOTHY_COOKIE; ps -o args= -p $PPID", "SPAWN_TEST_BASE="+base)
+	defer spawn.Sweep(context.Background(), spawn.Options{BaseID: base, Epoch: 1 << 40})
 	out, err := cmd.Output()
 	if len(out) == 0 {
 		t.Fatal(err)
@@ -213,7 +224,7 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 	if g := groupsOf(base); len(g) > 0 {
 		t.Errorf("cgroups are left: %q", g)
 	}
-	if l := living(t, "bothy-spawner\x00"+base); len(l) > 0 {
+	if l := living(t, "bothy-spawner\x00"+base+"\x00"); len(l) > 0 {
 		t.Errorf("%q live", l)
 	}
 }

@@ -115,10 +115,10 @@ func (e *Engine) Run() {
 	e.mail.close()
 	e.die()
 	close(e.l.jobs)
-	e.group.Wait()
 	for s := range e.l.subscribers {
 		s.close()
 	}
+	e.group.Wait()
 }
 
 // Done is closed when Run has returned.

@@ -101,7 +101,9 @@ func (t *terminal) send(u control.Update) {
 }
 
 func (t *terminal) run(ctx context.Context) error {
-	events, err := t.e.Subscribe(context.Background(), t.req.Session)
+	listening, deaf := context.WithCancel(context.Background())
+	defer deaf()
+	events, err := t.e.Subscribe(listening, t.req.Session)
 	if err != nil {
 		return err
 	}

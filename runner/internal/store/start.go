@@ -74,8 +74,17 @@ func (s *Store) id(ctx context.Context) (string, error) {
 	return id, s.exec(ctx, "INSERT INTO meta (key, value) VALUES (?, ?)", metaID, []byte(id))
 }
 
-// numbers reads the last number of each builder. It jumps from builder to
-// builder in the index rather than reading every build.
+// lastNumbers jumps from builder to builder in the index rather than reading
+// every build.
+const lastNumbers = `WITH RECURSIVE names (name) AS (
+		SELECT min(builder) FROM builds
+		UNION ALL
+		SELECT (SELECT min(builder) FROM builds WHERE builder > name) FROM names WHERE name IS NOT NULL)
+	SELECT name, (SELECT max(number) FROM builds WHERE builder = name) FROM names WHERE name IS NOT NULL
+	UNION ALL
+	SELECT builder, last FROM numbers`
+
+// numbers reads the last number of each builder.
 func (s *Store) numbers(ctx context.Context) (map[string]int64, error) {
 	m := map[string]int64{}
 	err := scan(ctx, s.conn, func(rows *sql.Rows) error {
@@ -86,13 +95,7 @@ func (s *Store) numbers(ctx context.Context) (map[string]int64, error) {
 		}
 		m[name] = max(m[name], last)
 		return nil
-	}, `WITH RECURSIVE names (name) AS (
-			SELECT min(builder) FROM builds
-			UNION ALL
-			SELECT (SELECT min(builder) FROM builds WHERE builder > name) FROM names WHERE name IS NOT NULL)
-		SELECT name, (SELECT max(number) FROM builds WHERE builder = name) FROM names WHERE name IS NOT NULL
-		UNION ALL
-		SELECT builder, last FROM numbers`)
+	}, lastNumbers)
 	return m, err
 }
 
