@@ -185,6 +185,7 @@ func (r *Runner) open(o Options) error {
 		Config: r.conf, Store: r.store, Logs: r.logs, Recovered: rec, Host: host{r.budget},
 		Attach: func(w config.Worker) (worker.Kind, error) { return r.local.NewWorker(w.Name, w.Workdir) },
 		Steps:  steps, Logger: r.log, Foreground: o.Foreground,
+		BaseDir:    r.layout.Dir,
 		TextLogDir: filepath.Join(r.layout.Dir, "runs"),
 		Environ:    environ, BaseEnv: engine.BaseEnv(environ, m.PassEnv),
 		Ballast: r.holder.Ballast(),

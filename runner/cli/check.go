@@ -77,7 +77,7 @@ func sayChecked(c *call, file string, cfg *config.Config, errs, warnings int) er
 	}
 	verdict := strings.Join(counts, ", ")
 	if errs == 0 {
-		contents := fmt.Sprintf("%s on %s", plural(len(cfg.Builders), "builder", "builders"), plural(len(cfg.Workers), "worker", "workers"))
+		contents := fmt.Sprintf("%s on %s", plural(len(cfg.Builders), "builder", "builders"), plural(len(cfg.AllWorkers()), "worker", "workers"))
 		if verdict = "good: " + contents; warnings > 0 {
 			verdict += ", " + counts[0]
 		}

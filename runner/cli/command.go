@@ -178,6 +178,24 @@ func overview(w io.Writer, verbs []command) error {
 	return err
 }
 
+// flagUsages lists the flags of fs. pflag's own list says of every switch that it
+// takes a value.
+func flagUsages(fs *pflag.FlagSet) string {
+	var b strings.Builder
+	fs.VisitAll(func(f *pflag.Flag) {
+		value, about := pflag.UnquoteUsage(f)
+		name := "    --" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand + ", --" + f.Name
+		}
+		if f.NoOptDefVal == "" {
+			name += " " + value
+		}
+		fmt.Fprintf(&b, "  %-27s %s\n", name, about)
+	})
+	return b.String()
+}
+
 func (v *command) help(w io.Writer) error {
 	var b strings.Builder
 	lead := "usage: "
@@ -185,7 +203,7 @@ func (v *command) help(w io.Writer) error {
 		b.WriteString(strings.TrimRight(lead+"bothy "+v.name+" "+u, " ") + "\n")
 		lead = "       "
 	}
-	b.WriteString("\n" + strings.TrimSpace(v.about) + "\n\n" + v.flagSet().FlagUsages())
+	b.WriteString("\n" + strings.TrimSpace(v.about) + "\n\n" + flagUsages(v.flagSet()))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

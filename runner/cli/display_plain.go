@@ -67,22 +67,14 @@ func (d *plainDisplay) showBuild(u control.Update, b *buildView, s *stepView) {
 		d.printf("%s%s: %s of output are not shown here; the log has them", d.of(b), oneLine(s.name), byteText(u.Count))
 	case control.StepEnd:
 		d.flushStep(b, s)
-		if (!d.options.AdHoc || u.Result != build.Success) && !u.Hidden {
-			d.printf("%s%s: %s%s%s", d.of(b), oneLine(s.name), resultWord(u.Result), inTime(s.elapsed), because(u))
+		if !d.options.AdHoc && !u.Hidden {
+			d.printf("%s%s: %s%s%s", d.of(b), oneLine(s.name), resultWord(u.Result), inTime(s.elapsed), because(u.Result, u.Text))
 		}
 	case control.BuildEnd:
 		if !d.options.Single && !d.options.AdHoc || b.result == build.Retry {
-			d.printf("%s: %s in %s%s", b.label(), resultWord(u.Result), took(b.elapsed), because(u))
+			d.printf("%s: %s in %s%s", b.label(), resultWord(u.Result), took(b.elapsed), because(u.Result, u.Text))
 		}
 	}
-}
-
-// because is what an update says of a result that is not plain success.
-func because(u control.Update) string {
-	if u.Text == "" || u.Result == build.Success {
-		return ""
-	}
-	return ": " + oneLine(u.Text)
 }
 
 // inTime is " in 3.2s", or nothing for what took no time.
@@ -101,11 +93,15 @@ func (d *plainDisplay) of(b *buildView) string {
 	return fmt.Sprintf("%s #%d ", b.title, b.number)
 }
 
+// prefixName is how much of a step's name stands before its output, in columns: a
+// step without a name is called as its command.
+const prefixName = 32
+
 func (d *plainDisplay) printOutput(b *buildView, s *stepView, log string, text []byte) {
 	p := &d.page.buf
 	*p = append(*p, d.of(b)...)
 	if !d.options.AdHoc {
-		*p = append(*p, oneLine(s.name)...)
+		*p = append(*p, cut(oneLine(s.name), prefixName)...)
 		*p = append(*p, ' ')
 	}
 	if log != "" && log != "stdio" {

@@ -106,7 +106,7 @@ func (d *treeDisplay) stepEnded(u control.Update, b *buildView, s *stepView) {
 	}
 	l := append(row(resultStyle(u.Result), resultWord(u.Result), took(s.elapsed)),
 		span{styleNone, b.label() + " "}, span{styleBold, oneLine(s.name)})
-	d.above = append(d.above, append(l, span{styleNone, because(u)}))
+	d.above = append(d.above, append(l, span{styleNone, because(u.Result, u.Text)}))
 	if bad(u.Result) {
 		for _, text := range s.tail.lines(tailLines) {
 			d.above = append(d.above, line{{styleDim, "  | "}, {styleNone, text}})
@@ -119,7 +119,7 @@ func (d *treeDisplay) buildEnded(u control.Update, b *buildView) {
 		return // the summary says it next, or its step has said it
 	}
 	l := append(row(resultStyle(u.Result), resultWord(u.Result), took(b.elapsed)), span{styleBold, b.label()})
-	d.above = append(d.above, append(l, span{styleNone, because(u)}))
+	d.above = append(d.above, append(l, span{styleNone, because(u.Result, u.Text)}))
 }
 
 // soon sees to it that the screen is drawn in wait at the latest.

@@ -252,10 +252,7 @@ func (r *requestView) outcome() (build.Result, string) {
 			text = b.text
 		}
 	}
-	if result == build.Success {
-		text = ""
-	}
-	return result, oneLine(text)
+	return result, text
 }
 
 // oneLine makes text from elsewhere fit to be printed as part of a line.

@@ -14,9 +14,9 @@ func (p *progress) summary(env Env) []line {
 	var lines []line
 	counts := map[build.Result]int{}
 	for _, r := range p.requests {
-		result, text := r.outcome()
+		result, _ := r.outcome()
 		counts[result]++
-		lines = append(lines, r.summary(env, result, text)...)
+		lines = append(lines, r.summary(env)...)
 	}
 	if len(p.requests) > 1 && p.end != nil {
 		l := row(resultStyle(p.end.Result), resultWord(p.end.Result), took(p.end.Time.Sub(p.began)))
@@ -25,14 +25,13 @@ func (p *progress) summary(env Env) []line {
 	return lines
 }
 
-func (r *requestView) summary(env Env, result build.Result, text string) []line {
-	b := r.build
+func (r *requestView) summary(env Env) []line {
+	result, text := r.outcome()
+	why, b := span{styleNone, because(result, text)}, r.build
 	if b == nil {
-		l := append(row(resultStyle(result), resultWord(result), ""), span{styleBold, r.builder})
-		return []line{appendText(l, text)}
+		return []line{append(row(resultStyle(result), resultWord(result), ""), span{styleBold, r.builder}, why)}
 	}
-	first := append(row(resultStyle(result), resultWord(result), took(b.elapsed)), span{styleBold, b.label()})
-	first = appendText(first, text)
+	first := append(row(resultStyle(result), resultWord(result), took(b.elapsed)), span{styleBold, b.label()}, why)
 	if b.ran > 1 {
 		first = append(first, span{styleDim, fmt.Sprintf("  slowest: %s %s", oneLine(b.slowest.name), took(b.slowest.took))})
 	}
@@ -52,11 +51,19 @@ func (r *requestView) summary(env Env, result build.Result, text string) []line 
 	return lines
 }
 
-func appendText(l line, text string) line {
-	if text == "" {
-		return l
+// because is what there is to say, after the word for it, of a result that is
+// not plain success: "", " (exit 7)", ": why".
+func because(r build.Result, text string) string {
+	text = oneLine(text)
+	if r == build.Success || text == "" || text == resultWord(r) {
+		return ""
 	}
-	return append(l, span{styleNone, ": " + text})
+	for _, word := range []string{resultWord(r), "failed"} {
+		if rest, ok := strings.CutPrefix(text, word); ok && rest != "" && (rest[0] == ' ' || rest[0] == ':') {
+			return rest
+		}
+	}
+	return ": " + text
 }
 
 // countText says how many requests ended how, worst first.

@@ -121,7 +121,7 @@ func (k *checker) template(at *pathTo, text string) {
 func (k *checker) pointInto(e *Error, at *pathTo, text string, offset int) {
 	if k.origin != nil {
 		n, _ := k.origin.find(at)
-		e.Line, e.Column = k.origin.position(k.origin.within(n, text, offset))
+		e.offset = k.origin.within(n, text, offset)
 	}
 }
 

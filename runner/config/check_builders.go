@@ -40,23 +40,26 @@ func (k *checker) checkLocks() {
 	k.lockName = slices.Sorted(maps.Keys(k.locks))
 }
 
-// accesses checks uses of locks; held are those the whole build holds.
-func (k *checker) accesses(at *pathTo, uses, held []LockAccess) {
+// accesses checks uses of locks; held are the names of those the whole build
+// holds. It returns the names of those used.
+func (k *checker) accesses(at *pathTo, uses []LockAccess, held map[string]bool) map[string]bool {
+	used := make(map[string]bool, len(uses))
 	for i, u := range uses {
 		at := at.index(i)
 		where := at // of the name: the text itself, or in its table
 		if k.origin == nil || k.has(at.key("name")) {
 			where = at.key("name")
 		}
-		same := func(o LockAccess) bool { return o.Name == u.Name }
+		twice := used[u.Name]
+		used[u.Name] = true
 		l, ok := k.locks[u.Name]
 		switch {
 		case !ok:
 			k.suggest(where, k.closest(u.Name, k.lockName), "unknown lock %q", u.Name)
 			continue
-		case slices.ContainsFunc(uses[:i], same):
+		case twice:
 			k.errorf(where, "lock %q is named twice", u.Name)
-		case slices.ContainsFunc(held, same):
+		case held[u.Name]:
 			k.errorf(where, "lock %q is held by the whole build already, so this step would wait for ever", u.Name)
 		}
 		if !oneOf(k, at.key("mode"), u.Mode, LockCounting, LockExclusive) {
@@ -75,6 +78,7 @@ func (k *checker) accesses(at *pathTo, uses, held []LockAccess) {
 			k.errorf(at.key("count"), "lock %q has only %d, so this would wait for ever", u.Name, most)
 		}
 	}
+	return used
 }
 
 // has reports whether the file has a value at at.
@@ -105,15 +109,17 @@ func (k *checker) checkBuilders() {
 
 func (k *checker) builder(at *pathTo, b *Builder) {
 	k.known(at.key("workers"), "worker", b.Workers, k.workerName)
+	tags := map[string]bool{"": true}
 	for i, t := range b.Tags {
-		if t == "" || !isOneLine(t) || slices.Contains(b.Tags[:i], t) {
+		if tags[t] || !isOneLine(t) {
 			k.errorf(at.key("tags").index(i), "tag %q is empty, not one line, or there twice", t)
 		}
+		tags[t] = true
 	}
 	k.env(at.key("env"), b.Env)
 	k.properties(at.key("properties"), b.Properties)
 	k.properties(at.key("default_properties"), b.DefaultProperties)
-	k.accesses(at.key("locks"), b.Locks, nil)
+	held := k.accesses(at.key("locks"), b.Locks, nil)
 	atLeast(k, at.key("cpus"), b.CPUs, 0)
 	atLeast(k, at.key("memory"), b.Memory, 0)
 	atLeast(k, at.key("max_retries"), b.MaxRetries, Off)
@@ -124,7 +130,7 @@ func (k *checker) builder(at *pathTo, b *Builder) {
 		k.errorf(at.key("steps"), "builder %q has no steps", b.Name)
 	}
 	for i := range b.Steps {
-		k.step(at.key("steps").index(i), &b.Steps[i], b.Locks)
+		k.step(at.key("steps").index(i), &b.Steps[i], held)
 	}
 	k.runnable(at, b)
 }
@@ -174,7 +180,7 @@ func (k *checker) runnable(at *pathTo, b *Builder) {
 	}
 }
 
-func (k *checker) step(at *pathTo, s *Step, held []LockAccess) {
+func (k *checker) step(at *pathTo, s *Step, held map[string]bool) {
 	if k.origin == nil {
 		at = at.named(s.Name)
 	}

@@ -15,6 +15,8 @@ type Error struct {
 	Path   string `json:"path,omitempty"`   // such as `builders[0] "test": steps[1]: timeout`; "" for the file as a whole
 	Msg    string `json:"message"`
 	Hint   string `json:"hint,omitempty"` // what was meant, perhaps; without quotes
+
+	offset int // in the file; Line and Column are made of it in the end
 }
 
 // Error returns "FILE:LINE:COLUMN: MESSAGE", or "PATH: MESSAGE" for a
@@ -113,8 +115,7 @@ func (p *problems) at(at *pathTo) Error {
 	e := Error{Path: at.String()}
 	if p.origin != nil {
 		n, _ := p.origin.find(at)
-		e.File = p.origin.file
-		e.Line, e.Column = p.origin.position(n.value)
+		e.File, e.offset = p.origin.file, n.value
 	}
 	return e
 }
@@ -130,16 +131,24 @@ func (p *problems) closest(name string, candidates []string) string {
 
 // result returns everything in the order of the file.
 func (p *problems) result() ([]Warning, error) {
-	slices.SortStableFunc(p.errs, func(a, b *Error) int { return a.compare(b) })
-	slices.SortStableFunc(p.warnings, func(a, b Warning) int { return (*Error)(&a).compare((*Error)(&b)) })
+	byOffset := func(a, b *Error) int { return cmp.Compare(a.offset, b.offset) }
+	slices.SortStableFunc(p.errs, byOffset)
+	slices.SortStableFunc(p.warnings, func(a, b Warning) int { return byOffset((*Error)(&a), (*Error)(&b)) })
+	if p.origin != nil {
+		position := p.origin.positions()
+		for _, e := range p.errs {
+			e.Line, e.Column = position(e.offset)
+		}
+		position = p.origin.positions()
+		for i := range p.warnings {
+			w := &p.warnings[i]
+			w.Line, w.Column = position(w.offset)
+		}
+	}
 	if len(p.errs) == 0 {
 		return p.warnings, nil
 	}
 	return p.warnings, p.errs
-}
-
-func (e *Error) compare(o *Error) int {
-	return cmp.Or(cmp.Compare(e.Line, o.Line), cmp.Compare(e.Column, o.Column))
 }
 
 // keyError reports a mistake in the key, not the value, at at.
@@ -147,8 +156,7 @@ func (p *problems) keyError(at *pathTo, hint, format string, args ...any) {
 	e := Error{Path: at.String(), Msg: fmt.Sprintf(format, args...), Hint: hint}
 	if p.origin != nil {
 		n, _ := p.origin.find(at)
-		e.File = p.origin.file
-		e.Line, e.Column = p.origin.position(n.key)
+		e.File, e.offset = p.origin.file, n.key
 	}
 	p.errs = append(p.errs, &e)
 }

@@ -84,11 +84,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 func parse(p *problems, name string, data []byte) *Config {
 	text := strings.TrimPrefix(string(data), "\ufeff")
 	fail := func(offset int, format string, args ...any) *Config {
-		e := Error{File: name, Line: 1, Column: 1, Msg: fmt.Sprintf(format, args...)}
-		if p.origin != nil {
-			e.Line, e.Column = p.origin.position(offset)
-		}
-		p.errs = append(p.errs, &e)
+		p.errs = append(p.errs, &Error{File: name, Line: 1, Column: 1, Msg: fmt.Sprintf(format, args...), offset: offset})
 		return nil
 	}
 	if len(data) > MaxFileSize {

@@ -27,12 +27,21 @@ func newOrigin(file, text string) (*origin, *scanError) {
 	return o, err
 }
 
-// position returns the line and the column, both from 1, of an offset. Columns
-// count characters.
-func (o *origin) position(offset int) (line, column int) {
-	offset = min(max(offset, 0), len(o.text))
-	line = sort.SearchInts(o.lines, offset+1)
-	return line, utf8.RuneCountInString(o.text[o.lines[line-1]:offset]) + 1
+// positions returns a function that gives the line and the column, both from 1,
+// of an offset. Columns count characters. It is to be called with rising offsets:
+// a file may be one long line with very many mistakes.
+func (o *origin) positions() func(offset int) (line, column int) {
+	last, lastLine, characters := 0, 1, 0
+	return func(offset int) (int, int) {
+		offset = min(max(offset, last), len(o.text))
+		line := sort.SearchInts(o.lines, offset+1)
+		if line > lastLine {
+			last, lastLine, characters = o.lines[line-1], line, 0
+		}
+		characters += utf8.RuneCountInString(o.text[last:offset])
+		last = offset
+		return line, characters + 1
+	}
 }
 
 // find returns where the value at p stands, and whether it is there at all. If

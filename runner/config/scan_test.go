@@ -143,7 +143,7 @@ func TestPositionWithinStrings(t *testing.T) {
 		if n.literal != notString {
 			value = n.text(c.text)
 		}
-		if line, column := o.position(o.within(n, value, c.offset)); line != c.line || column != c.column {
+		if line, column := o.positions()(o.within(n, value, c.offset)); line != c.line || column != c.column {
 			t.Errorf("%q, byte %d: %d:%d, want %d:%d", c.text, c.offset, line, column, c.line, c.column)
 		}
 	}

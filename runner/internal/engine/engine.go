@@ -54,6 +54,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Foreground starts only requests of sessions: bothy run.
 	Foreground bool
+	// BaseDir is what the configured cap on disk space is for.
+	BaseDir string
 	// TextLogDir gets a plain text copy of the log of each session's build.
 	TextLogDir string
 	// BaseEnv is the environment of builds that belong to no session.
@@ -233,6 +235,9 @@ type loop struct {
 	timer  *time.Timer
 
 	subscribers map[*Subscription]struct{}
+	tidying     bool // a removal of what is not kept runs
+	tidyTimer   *deadline
+	sinceTidy   int // builds finished since the last one
 	stopping    bool
 	stopMode    StopMode
 	hostFull    bool // another Runner of the process holds what the queue wanted
@@ -271,6 +276,7 @@ func newLoop(e *Engine) (*loop, error) {
 
 func (l *loop) run() {
 	l.attachWorkers()
+	l.tidyLater(retentionFirst)
 	l.turn()
 	for !l.ended() {
 		select {

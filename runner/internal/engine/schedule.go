@@ -156,6 +156,9 @@ func (l *loop) buildEnded(b *running, d buildDone) {
 	l.batch.PutBuild(&row)
 	r.last = row
 	l.history.add(row)
+	if l.sinceTidy++; l.sinceTidy >= retentionBuilds {
+		l.tidy()
+	}
 	l.publish(Event{Kind: BuildDone, Request: r.row, Build: row})
 
 	if row.Result != build.Retry {

@@ -414,11 +414,10 @@ func (t *tail) drop() {
 // textLog writes a copy of the build's log that any program can show, and
 // returns its path, "" if there is none.
 func (w *watched) textLog(b store.Build) string {
-	dir := w.t.e.opt.TextLogDir
-	if dir == "" {
+	if w.t.e.opt.TextLogDir == "" {
 		return ""
 	}
-	path := filepath.Join(dir, b.Builder, fmt.Sprintf("%d.log", b.Number))
+	path := w.t.e.textLogPath(b)
 	if err := w.writeText(path, b); err != nil {
 		w.t.send(control.Update{Kind: control.Note, Time: time.Now(), Builder: b.Builder, Number: b.Number, Result: build.None, Text: fmt.Sprintf("no text log: %v", err)})
 		return ""

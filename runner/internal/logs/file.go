@@ -18,7 +18,7 @@ type ownFile struct {
 	path  string
 	h     *handle
 	size  int64 // end of the last good record
-	torn  bool
+	torn  error // of a failed write: bytes behind size must be cut before the next
 	index index
 }
 
@@ -55,7 +55,7 @@ func (o *ownFile) append(y *syncer, b []byte) error {
 		return err
 	}
 	if _, err := o.h.f.WriteAt(b, o.size); err != nil {
-		o.torn = true
+		o.torn = err
 		return errors.Join(fmt.Errorf("write %s: %w", o.path, err), o.cut())
 	}
 	o.size += int64(len(b))
@@ -64,13 +64,13 @@ func (o *ownFile) append(y *syncer, b []byte) error {
 }
 
 func (o *ownFile) cut() error {
-	if !o.torn {
+	if o.torn == nil {
 		return nil
 	}
 	if err := o.h.f.Truncate(o.size); err != nil {
-		return fmt.Errorf("cut %s after a failed write: %w", o.path, err)
+		return fmt.Errorf("cut %s: %w (after: %w)", o.path, err, o.torn)
 	}
-	o.torn = false
+	o.torn = nil
 	return nil
 }
 

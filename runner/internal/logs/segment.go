@@ -23,7 +23,7 @@ type segment struct {
 	dir    string
 	h      *handle // open for appending; nil: not
 	size   int64   // end of the last good record
-	torn   bool    // bytes behind size must be cut before the next append
+	torn   error   // of a failed write: bytes behind size must be cut before the next
 	base   *segIndex
 	fresh  map[int64]entry
 	late   []int64 // ids that died while an index was being written from fresh
@@ -139,13 +139,13 @@ func (s *Store) seal(g *segment) {
 
 // cut removes what a failed append left behind the last good record.
 func (g *segment) cut() error {
-	if !g.torn {
+	if g.torn == nil {
 		return nil
 	}
 	if err := g.h.f.Truncate(g.size); err != nil {
-		return fmt.Errorf("cut %s after a failed write: %w", g.name(), err)
+		return fmt.Errorf("cut %s: %w (after: %w)", g.name(), err, g.torn)
 	}
-	g.torn = false
+	g.torn = nil
 	return nil
 }
 
@@ -187,7 +187,7 @@ func (s *Store) appendShared(w *Writer, b []byte, last *record) error {
 		return err
 	}
 	if _, err := g.h.f.WriteAt(b, g.size); err != nil {
-		g.torn = true
+		g.torn = err
 		return errors.Join(fmt.Errorf("write log segment: %w", err), g.cut())
 	}
 	g.size += int64(len(b))

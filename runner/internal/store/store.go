@@ -63,9 +63,10 @@ func open(path string, logger *slog.Logger, list []migration) (*Store, error) {
 
 func (s *Store) openWriter(ctx context.Context, list []migration) (err error) {
 	s.db, err = sql.Open("sqlite", s.dsn(
-		"busy_timeout(2000)", // somebody may look at it with the sqlite3 shell
+		busyTimeout(),
 		"synchronous(FULL)",  // NORMAL loses the last commits at a power cut
 		"wal_autocheckpoint(0)",
+		fmt.Sprintf("journal_size_limit(%d)", 4*walPages<<12), // after a time of slow readers
 		"temp_store(MEMORY)",
 		"cache_size(-8000)", // kB
 	)+"&_txlock=immediate")
@@ -99,6 +100,8 @@ func (s *Store) dsn(pragmas ...string) string {
 	return u.String()
 }
 
+func busyTimeout() string { return fmt.Sprintf("busy_timeout(%d)", lockWait.Milliseconds()) }
+
 // reader returns the connections for reading.
 func (s *Store) reader() (*sql.DB, error) {
 	s.readMu.Lock()
@@ -112,7 +115,7 @@ func (s *Store) reader() (*sql.DB, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	db, err := sql.Open("sqlite", s.dsn("busy_timeout(2000)", "query_only(1)", "temp_store(MEMORY)"))
+	db, err := sql.Open("sqlite", s.dsn(busyTimeout(), "query_only(1)", "temp_store(MEMORY)"))
 	if err != nil {
 		return nil, fmt.Errorf("open database %s for reading: %w", s.path, err)
 	}

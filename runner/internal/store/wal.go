@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -12,6 +13,15 @@ import (
 // walPages is how many pages of 4 KiB gather in the write-ahead log before
 // they are copied into the database: SQLite's own default, 4 MiB.
 const walPages = 1000
+
+const (
+	// lockWait is how long a commit waits for another process, such as a
+	// person's sqlite3 shell.
+	lockWait = 2 * time.Second
+	// readerWait is how long commits may be held up by a query that still
+	// reads from a part of the write-ahead log that was copied.
+	readerWait = 50 * time.Millisecond
+)
 
 // wal keeps the write-ahead log short. SQLite would copy it within a commit;
 // here most of it is copied in the background, by a connection of its own, and
@@ -70,22 +80,29 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkpoint(ctx, db); err != nil {
+	if err := checkpoint(ctx, db, "PASSIVE"); err != nil {
 		return s.explain(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := checkpoint(ctx, s.conn); err != nil {
+	// Start over, unless somebody reads the old part for too long: then the
+	// log grows until the next try.
+	err = s.run(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", readerWait.Milliseconds()))
+	if err == nil {
+		err = checkpoint(ctx, s.conn, "RESTART")
+	}
+	if err = errors.Join(err, s.run(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", lockWait.Milliseconds()))); err != nil {
 		return s.explain(err)
 	}
 	_, err = s.pagesWritten(true)
 	return err
 }
 
-// checkpoint copies as much as it can without waiting for anybody.
-func checkpoint(ctx context.Context, q querier) error {
+// checkpoint copies the write-ahead log into the database. A log that is in use
+// and cannot be copied, or started over, as a whole is no error.
+func checkpoint(ctx context.Context, q querier, mode string) error {
 	var busy, pages, copied int
-	if err := q.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &copied); err != nil {
+	if err := q.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &pages, &copied); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bothy/runner/internal/logs"
+	"bothy/runner/internal/store"
+)
+
+const (
+	// retentionFirst is when a new master first looks for what is not kept.
+	retentionFirst = time.Minute
+	// retentionEvery is how often it looks again.
+	retentionEvery = time.Hour
+	// retentionBuilds are so many finished builds that it looks before its time.
+	retentionBuilds = 1000
+	// retentionBatch bounds one deletion, so that commits of builds wait little.
+	retentionBatch = 200
+)
+
+// tidyLater arranges for the next look at what is not kept any more.
+func (l *loop) tidyLater(d time.Duration) { l.tidyTimer = l.in(d, (*loop).tidy) }
+
+// tidy removes, in the background, what the configuration does not keep. At
+// most one such removal runs.
+func (l *loop) tidy() {
+	if l.tidying || l.stopping {
+		return
+	}
+	l.tidying, l.sinceTidy = true, 0
+	l.cancelTimer(l.tidyTimer)
+	t := &tidier{e: l.e, life: l.e.life, keep: l.conf.Store.KeepBuilds, cap: l.conf.Store.DiskCap}
+	if d := l.conf.Store.KeepLogs; d > 0 {
+		t.logsBefore = time.Now().Add(-d)
+	}
+	l.e.group.Add(1)
+	go func() {
+		defer l.e.group.Done()
+		if err := t.run(); err != nil && t.life.Err() == nil {
+			l.e.log.Warn("removing what is not kept", "err", err)
+		}
+		l.e.post(func(l *loop) {
+			l.tidying = false
+			l.tidyLater(retentionEvery)
+		})
+	}()
+}
+
+// tidier is one removal.
+type tidier struct {
+	e          *Engine
+	life       context.Context
+	keep       int // builds per builder, ≤ 0: all
+	cap        int64
+	logsBefore time.Time
+}
+
+func (t *tidier) run() error {
+	r := store.Retention{Builds: max(0, t.keep), LogsBefore: t.logsBefore, Limit: retentionBatch}
+	for {
+		n, _, err := t.remove(r)
+		if err != nil || n == 0 {
+			if err == nil {
+				err = t.shrink()
+			}
+			return err
+		}
+	}
+}
+
+// shrink removes the oldest logs while the base directory is larger than its cap.
+func (t *tidier) shrink() error {
+	if t.cap <= 0 || t.e.opt.BaseDir == "" {
+		return nil
+	}
+	size, err := treeSize(t.life, t.e.opt.BaseDir)
+	if err != nil {
+		return err
+	}
+	for excess := size - t.cap; excess > 0; {
+		n, freed, err := t.remove(store.Retention{LogsBefore: time.Now(), Limit: retentionBatch})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			t.e.log.Warn("the base directory is larger than disk_cap, and no log is left to remove", "size", size, "cap", t.cap)
+			return nil
+		}
+		excess -= freed
+	}
+	return nil
+}
+
+// remove takes one batch out of the database and then off the disk.
+func (t *tidier) remove(r store.Retention) (rows int, freed int64, err error) {
+	gone, err := t.e.opt.Store.Expired(t.life, r)
+	if err != nil || gone.Empty() {
+		return 0, 0, err
+	}
+	texts, err := t.textLogs(gone.Builds)
+	if err != nil {
+		return 0, 0, err
+	}
+	committed := make(chan struct{})
+	if !t.e.post(func(l *loop) {
+		l.batch.Merge(gone.Batch())
+		l.effect(func() { close(committed) })
+	}) {
+		return 0, 0, ErrStopped
+	}
+	select {
+	case <-committed:
+	case <-t.life.Done():
+		return 0, 0, t.life.Err()
+	}
+	refs := make([]logs.Ref, len(gone.Logs))
+	for i, lg := range gone.Logs {
+		refs[i] = logs.Ref(lg.Ref)
+		freed += lg.Bytes
+	}
+	err = t.e.opt.Logs.Remove(refs...)
+	for _, path := range texts {
+		if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return len(gone.Builds) + len(gone.Requests) + len(gone.Logs), freed, err
+}
+
+// textLogs are the paths of the builds' text logs.
+func (t *tidier) textLogs(builds []int64) ([]string, error) {
+	var paths []string
+	for _, id := range builds {
+		b, err := t.e.opt.Store.BuildByID(t.life, id)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, t.e.textLogPath(b))
+	}
+	return paths, nil
+}
+
+// textLogPath is where the text log of a build is, if it has one.
+func (e *Engine) textLogPath(b store.Build) string {
+	return filepath.Join(e.opt.TextLogDir, b.Builder, fmt.Sprintf("%d.log", b.Number))
+}
+
+// treeSize is the space that the files below dir take, in bytes.
+func treeSize(ctx context.Context, dir string) (int64, error) {
+	var size int64
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || !d.Type().IsRegular() {
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+				return nil // a build's file that went meanwhile, or is nobody's to read
+			}
+			return err
+		}
+		if info, err := d.Info(); err == nil {
+			size += info.Size()
+		}
+		return nil
+	})
+	return size, err
+}

@@ -1,0 +1,251 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bothy/runner/worker"
+)
+
+// FuzzRecords: whatever the bytes, reading ends, without a panic, and what it
+// returns encodes to the bytes it came from.
+func FuzzRecords(f *testing.F) {
+	var b []byte
+	for i, p := range []string{"one\n", "", "three"} {
+		r := record{id: 1, token: attempt, time: 5, seq: uint32(i), kind: 'o', payload: []byte(p)}
+		b = appendRecord(b, &r)
+	}
+	b = appendFinish(b, &record{id: 1, seq: 3}, 2, 9, 0)
+	f.Add(b)
+	f.Add(b[:len(b)-1])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rs := records{src: bytes.NewReader(b), end: int64(len(b))}
+		for {
+			r, at, err := rs.next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				if !errors.Is(err, ErrCorrupt) {
+					t.Fatal(err)
+				}
+				break
+			}
+			if again := appendRecord(nil, &r); !bytes.Equal(again, b[at:at+int64(len(again))]) {
+				t.Fatalf("record at %d encodes to other bytes", at)
+			}
+		}
+	})
+}
+
+// FuzzSegment opens a store whose segment is the input behind a good header.
+func FuzzSegment(f *testing.F) {
+	rec := func(id int64, seq uint32, p string) []byte {
+		return appendRecord(nil, &record{id: id, token: attempt, seq: seq, kind: 'e', payload: []byte(p)})
+	}
+	f.Add(append(append(rec(1, 0, "a\n"), rec(2, 0, "b")...), rec(1, 1, "c\n")...))
+	f.Add(append(rec(1, 0, "a\n"), appendFinish(nil, &record{id: 1, seq: 1}, 1, 2, 0)...))
+	f.Add(append(rec(1, 5, "late"), rec(1, 0, "early")...))
+	f.Add([]byte("garbage"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 64<<10 {
+			t.Skip("larger than needed")
+		}
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "seg-00000001-1.seg"), append(appendFileHeader(nil, magicSegment, 1, 1), b...))
+		for range 2 {
+			s, err := Open(dir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			refs, err := s.Orphans(func(int64) bool { return false })
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, ref := range refs {
+				_, id, err := ref.parse()
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := s.Reader(id, ref)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.ReadLines(0, 1000); err != nil {
+					t.Fatal(err)
+				}
+				r.Close()
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// FuzzIndex: an index file of any content is used or refused; the logs are
+// found either way.
+func FuzzIndex(f *testing.F) {
+	dir := f.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for id := int64(1); id <= 3; id++ {
+		w := mustCreate(f, s, id, nil)
+		mustWrite(f, w, worker.Stdout, "text\n")
+		mustFinish(f, w)
+	}
+	if err := s.Close(); err != nil {
+		f.Fatal(err)
+	}
+	seg, err := os.ReadFile(filepath.Join(dir, "seg-00000001-1.seg"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	idx, err := os.ReadFile(filepath.Join(dir, "seg-00000001-1.idx"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(idx)
+	f.Add(idx[:60])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "seg-00000001-1.seg"), seg)
+		write(t, filepath.Join(dir, "seg-00000001-1.idx"), b)
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if !bytes.Equal(b[:min(len(b), len(idx))], idx[:min(len(b), len(idx))]) {
+			return // a fuzzer may find an index with good sums that says something else
+		}
+		for id := int64(1); id <= 3; id++ {
+			same(t, "log", raw(t, s, id, "", true), "text\n")
+		}
+	})
+}
+
+// compressed returns the compressed form of a log of the given text.
+func compressed(t testing.TB, text string) []byte {
+	s, err := Open(t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w := mustCreate(t, s, 1, nil)
+	mustWrite(t, w, worker.Stdout, text)
+	mustFinish(t, w)
+	s.settle()
+	b, err := os.ReadFile(s.donePath(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// FuzzCompressed reads compressed files of any content to their end, or to an
+// error. The trailer is sealed again after each change, so that what is behind
+// its checksum is reached too.
+func FuzzCompressed(f *testing.F) {
+	good := compressed(f, strings.Repeat("some text\n", 10_000))
+	f.Add(good, false)
+	f.Add(good[:len(good)-1], false)
+	f.Add(compressed(f, strings.Repeat("x", 3<<20)), true)
+	dec, err := newDecoder()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(dec.Close)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		if len(b) > 1<<20 {
+			t.Skip("larger than needed")
+		}
+		if seal {
+			if tr, err := parseTrailer(b[:min(len(b), 200)]); err == nil {
+				b = tr.append(bytes.Clone(b))
+			}
+		}
+		z, err := openFrames(bytes.NewReader(b), int64(len(b)), dec)
+		if err != nil {
+			return
+		}
+		if z.trailer.End > 64<<20 {
+			t.Skip("larger than needed")
+		}
+		r := &Reader{v: view{src: z, off: fileHeader, end: z.trailer.End, points: z.trailer.points, info: z.trailer.info(1)}}
+		_, err = r.WriteRaw(context.Background(), io.Discard, true)
+		if _, err2 := r.Tail(10); err == nil && err2 != nil {
+			t.Fatalf("all of it is readable, the end is not: %v", err2)
+		}
+	})
+}
+
+// FuzzTrailer: what is read of a trailer is what is written again.
+func FuzzTrailer(f *testing.F) {
+	tr := trailer{Lines: 9, Bytes: 1 << 20, Dropped: 3, Flags: 1, Records: 7, End: 2 << 20, points: []point{
+		{off: 32}, {off: 300_000, raw: 299_000, line: 4, from: [3]int64{299_500, 299_000, 300_000}},
+	}}
+	b := tr.append(nil)
+	f.Add(b[:len(b)-trailerTail])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tr, err := parseTrailer(b)
+		if err != nil {
+			return
+		}
+		again, err := parseTrailer(tr.append(nil)[:len(tr.append(nil))-trailerTail])
+		if err != nil || again.Lines != tr.Lines || len(again.points) != len(tr.points) {
+			t.Fatalf("%+v becomes %+v, %v", tr, again, err)
+		}
+	})
+}
+
+func FuzzLastVisible(f *testing.F) {
+	f.Add([]byte("10%\r20%\r"))
+	f.Add([]byte("\x1b[1;31mred\x1b[0m\x1b]0;title\x07\x1b"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, r := range LastVisible(b) {
+			if r < ' ' || r >= 0x7f && r < 0xa0 {
+				t.Fatalf("%q shows %q", b, r)
+			}
+		}
+	})
+}
+
+func TestLastVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                               "",
+		"plain":                          "plain",
+		"10%\r20%\r100%":                 "100%",
+		"10%\r20%\r":                     "20%",
+		"text\r\n"[:5]:                   "text",
+		"\r\r":                           "",
+		"done\r\x1b[K":                   "done",
+		"\x1b[1;31mred\x1b[0m text":      "red text",
+		"\x1b]0;title\x07shown":          "shown",
+		"\x1b]8;;http://x\x1b\\link":     "link",
+		"\x1b(Bascii":                    "ascii",
+		"\x1b=keypad":                    "keypad",
+		"a\tb":                           "a b",
+		"12\b3":                          "13",
+		"\b\bx":                          "x",
+		"bad \xff byte":                  "bad \uFFFD byte",
+		"grün ✓\x00\x01":                 "grün ✓",
+		"c1 \u009b31m":                   "c1 31m",
+		"cut \x1b[3":                     "cut",
+		"cut \x1b":                       "cut",
+		"csi ended by a control \x1b[\r": "csi ended by a control",
+	} {
+		if got := LastVisible([]byte(in)); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
