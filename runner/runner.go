@@ -227,12 +227,16 @@ func (r *Runner) Start(ctx context.Context) error {
 		return errors.New("start the runner: it was started already")
 	}
 	r.started = true
-	ended, err := r.local.Sweep(ctx)
-	for _, p := range ended {
-		r.log.Warn("ended a process of an earlier master", "pid", p.PID, "name", p.Name)
-	}
-	if err != nil {
-		r.log.Warn("sweep of an earlier master's processes", "err", err)
+	swept := true
+	if r.holder.Crashed() {
+		ended, err := r.local.Sweep(ctx)
+		for _, p := range ended {
+			r.log.Warn("ended a process of an earlier master", "pid", p.PID, "name", p.Name)
+		}
+		if err != nil {
+			r.log.Warn("sweep of an earlier master's processes", "err", err)
+			swept = false // the next one tries again
+		}
 	}
 	r.server = control.NewServer(controlled{r}, r.log)
 	r.pipe = newPipeListener()
@@ -246,6 +250,10 @@ func (r *Runner) Start(ctx context.Context) error {
 		r.engine.Run()
 		err := r.server.Close()
 		r.serving.Wait()
+		err = errors.Join(err, r.local.Close())
+		if swept && err == nil {
+			err = r.holder.Clean()
+		}
 		r.err = errors.Join(err, r.release())
 		close(r.done)
 	}()

@@ -564,4 +564,3 @@ func TestBadOpen(t *testing.T) {
 		t.Errorf("a need larger than the machine: %v", err)
 	}
 }
-

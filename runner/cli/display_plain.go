@@ -61,6 +61,9 @@ func (d *plainDisplay) showBuild(u control.Update, b *buildView, s *stepView) {
 			d.printf("%sstep %d of %d: %s", d.of(b), s.number, b.steps, oneLine(s.name))
 		}
 	case control.Output:
+		if d.options.AdHoc && u.Stream == headerStream {
+			return // the result says it
+		}
 		s.assembler(u).write(u.Data, func(line []byte) { d.printOutput(b, s, u.Log, line) })
 	case control.Gap:
 		d.flushStep(b, s)

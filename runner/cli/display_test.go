@@ -191,6 +191,9 @@ func oneBuild(show func(control.Update)) {
 	errs.Kind, errs.Stream = control.Output, "e"
 	s.out(b, "one li")
 	errs.Data = []byte("warning: unused\nhalf an err")
+	said := errs
+	said.Stream, said.Data = "h", []byte("$ go build\n")
+	s.tell(said)
 	s.tell(errs)
 	s.out(b, "ne\n 10%\r 50%\r100%\r").out(b, "\nlast without end")
 	file := b

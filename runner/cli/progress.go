@@ -10,6 +10,7 @@ import (
 
 	"bothy/runner/build"
 	"bothy/runner/internal/control"
+	"bothy/runner/worker"
 )
 
 // progress is what the updates of a run add up to.
@@ -161,7 +162,8 @@ func (p *progress) buildStarted(u control.Update) *buildView {
 	}
 	b.title = b.builder
 	if p.adHoc {
-		b.title = "command" // its builder has no name that a person gave
+		// All commands share one builder without a name; its history says nothing.
+		b.title, b.expected = "command", 0
 	}
 	r.build, r.waits = b, ""
 	p.running = append(p.running, b)
@@ -234,9 +236,13 @@ func (s *stepView) flush(emit func(log string, text []byte)) {
 	}
 }
 
-// ownOutput reports whether u is output of the command itself, not of a log
-// file that it writes.
-func ownOutput(u control.Update) bool { return u.Log == "" || u.Log == "stdio" }
+// ownOutput reports whether u is output of the command itself: not of a log file
+// that it writes, and not what Bothy has to say of it.
+func ownOutput(u control.Update) bool {
+	return (u.Log == "" || u.Log == "stdio") && u.Stream != headerStream
+}
+
+const headerStream = string(byte(worker.Header))
 
 // bad reports whether a result is one whose output a person wants to see.
 func bad(r build.Result) bool { return r == build.Failure || r == build.Exception }

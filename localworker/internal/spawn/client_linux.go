@@ -29,11 +29,13 @@ const closePatience = 3 * time.Second
 // client is the master's side of a spawner: an executor.
 type client struct {
 	hello
-	conn  *net.UnixConn
-	proc  *os.Process
-	ev    chan event
-	build atomic.Int64 // the latest one
-	base0 atomic.Int64 // cgroup v1: memory in use when it began
+	control  *net.UnixConn // stops to the spawner, events back
+	commands *net.UnixConn
+	proc     *os.Process
+	ev       chan event
+	build    atomic.Int64 // the latest one
+	idle     atomic.Int64 // cgroup v1: memory in use when it began
+	sampled  atomic.Bool  // since idle was read
 
 	out []byte // frame under construction; one caller at a time
 
@@ -45,59 +47,80 @@ type client struct {
 
 // startClient starts a spawner and waits until it is ready.
 func startClient(ctx context.Context, h hello) (*client, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	control, theirControl, err := socketPair()
 	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "spawner"), os.NewFile(uintptr(pair[1]), "master")
-	defer ours.Close()
-	defer theirs.Close()
-	c, err := net.FileConn(ours)
-	if err != nil {
-		return nil, fmt.Errorf("socket to spawner: %w", err)
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		c.Close()
 		return nil, err
 	}
-	defer null.Close()
-	proc, err := os.StartProcess("/proc/self/exe", []string{"bothy-spawner", h.base}, &os.ProcAttr{
-		Dir: "/",
-		// Its few threads all sit in system calls; with fewer processors one
-		// would wait for the scheduler's monitor to take another's away.
-		Env:   []string{marker + "=1", CookieName + "=" + cookie{base: h.base, epoch: h.epoch}.String(), "GOMAXPROCS=4"},
-		Files: []*os.File{null, null, os.Stderr, theirs},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
+	defer theirControl.Close()
+	commands, theirCommands, err := socketPair()
 	if err != nil {
-		c.Close()
+		control.Close()
 		return nil, err
 	}
-	s := &client{hello: h, conn: c.(*net.UnixConn), proc: proc, ev: make(chan event, 4), done: make(chan struct{})}
-	go s.read()
-	if err := s.write(opHello, &h, nil); err != nil {
-		s.close()
+	defer theirCommands.Close()
+	proc, err := startSpawner(h, theirControl, theirCommands)
+	if err != nil {
+		control.Close()
+		commands.Close()
+		return nil, err
+	}
+	c := &client{hello: h, control: control, commands: commands, proc: proc, ev: make(chan event, 4), done: make(chan struct{})}
+	go c.read()
+	if err := c.write(c.control, opHello, &h, nil); err != nil {
+		c.close()
 		return nil, err
 	}
 	select {
-	case e, ok := <-s.ev:
+	case e, ok := <-c.ev:
 		if !ok || e.kind != ready {
-			s.close()
-			return nil, s.err()
+			c.close()
+			return nil, c.err()
 		}
-		s.method = Method(e.text)
+		c.method = Method(e.text)
 		if !e.left {
-			s.memoryLeaf = ""
+			c.memoryLeaf = ""
 		}
-		return s, nil
+		c.sampled.Store(true)
+		return c, nil
 	case <-ctx.Done():
-		s.close()
+		c.close()
 		return nil, ctx.Err()
 	}
 }
 
-func (c *client) write(op byte, m message, fds []int) error {
+// socketPair returns our end and the one for the spawner.
+func socketPair() (*net.UnixConn, *os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "spawner"), os.NewFile(uintptr(pair[1]), "master")
+	defer ours.Close()
+	c, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("socket to spawner: %w", err)
+	}
+	return c.(*net.UnixConn), theirs, nil
+}
+
+func startSpawner(h hello, sockets ...*os.File) (*os.Process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	return os.StartProcess("/proc/self/exe", []string{"bothy-spawner", h.base}, &os.ProcAttr{
+		Dir: "/",
+		// Its few threads all sit in system calls; with fewer processors one
+		// would wait for the scheduler's monitor to take another's away.
+		Env:   []string{marker + "=1", CookieName + "=" + cookie{base: h.base, epoch: h.epoch}.String(), "GOMAXPROCS=4"},
+		Files: append([]*os.File{null, null, os.Stderr}, sockets...),
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+func (c *client) write(conn *net.UnixConn, op byte, m message, fds []int) error {
 	b, err := appendFrame(c.out[:0], op, m)
 	if err != nil {
 		return err
@@ -109,9 +132,9 @@ func (c *client) write(op byte, m message, fds []int) error {
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
-	n, _, err := c.conn.WriteMsgUnix(b, oob, nil)
+	n, _, err := conn.WriteMsgUnix(b, oob, nil)
 	if err == nil && n < len(b) {
-		_, err = c.conn.Write(b[n:])
+		_, err = conn.Write(b[n:])
 	}
 	if err != nil {
 		return c.fail(fmt.Errorf("write to it: %w", err))
@@ -127,7 +150,7 @@ func (c *client) read() {
 	space := make([]byte, 4<<10)
 	err := func() error {
 		for {
-			n, err := c.conn.Read(space)
+			n, err := c.control.Read(space)
 			if err != nil {
 				return err
 			}
@@ -173,14 +196,14 @@ func (c *client) err() error {
 }
 
 func (c *client) start(r *request, fds []int) error {
-	if c.build.Swap(r.build) != r.build && c.memoryLeaf != "" {
-		c.base0.Store(memoryStat(c.memoryLeaf, "total_rss", "total_shmem"))
+	if c.build.Swap(r.build) != r.build && c.memoryLeaf != "" && c.sampled.Swap(false) {
+		c.idle.Store(memoryStat(c.memoryLeaf, "total_rss", "total_shmem"))
 	}
-	return c.write(opRun, r, fds)
+	return c.write(c.commands, opRun, r, fds)
 }
 
-func (c *client) stop(s stop) error    { return c.write(opStop, &s, nil) }
-func (c *client) drop() error          { return c.write(opDrop, nil, nil) }
+func (c *client) stop(s stop) error    { return c.write(c.control, opStop, &s, nil) }
+func (c *client) drop() error          { return c.write(c.commands, opDrop, nil, nil) }
 func (c *client) events() <-chan event { return c.ev }
 
 // memory asks the memory controller where there is one: it counts shared pages once.
@@ -189,7 +212,8 @@ func (c *client) memory(build int64) (n int64) {
 	case c.buildMemory:
 		return memoryStat(buildGroup(c.group, build), "anon", "shmem")
 	case c.memoryLeaf != "":
-		return max(0, memoryStat(c.memoryLeaf, "total_rss", "total_shmem")-c.base0.Load())
+		c.sampled.Store(true)
+		return max(0, memoryStat(c.memoryLeaf, "total_rss", "total_shmem")-c.idle.Load())
 	}
 	all, _ := descendants(c.proc.Pid)
 	for _, p := range all {
@@ -235,7 +259,8 @@ func (c *client) limit(build int64) (at, limit int64) {
 // descendants now, but in its build's cgroup, or known by their environment.
 // What the spawner did itself on its way out finds nothing to do here.
 func (c *client) wreck() []worker.Process {
-	c.conn.Close()
+	c.commands.Close()
+	c.control.Close()
 	c.reap()
 	build := c.build.Load()
 	group := ""
@@ -266,7 +291,8 @@ func (c *client) reap() {
 
 func (c *client) close() error {
 	c.fail(errors.New("closed"))
-	err := c.conn.Close()
+	c.commands.Close()
+	err := c.control.Close()
 	c.reap()
 	<-c.done
 	for range c.ev {

@@ -182,6 +182,9 @@ func (j *jobs) wait(cmd *exec.Cmd, b *job) {
 func (j *jobs) stop(s stop) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.gone(); err != nil {
+		return err
+	}
 	e := event{kind: gone}
 	for _, b := range slices.Backward(j.open) {
 		for _, pid := range members(b.handle) {

@@ -209,6 +209,9 @@ func (l *local) tidy() bool {
 func (l *local) stop(s stop) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.gone(); err != nil {
+		return err
+	}
 	l.hard.Store(s.kill || l.stopping && l.hard.Load())
 	if l.stopping {
 		poke(l.wake)

@@ -9,8 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spawnerSocket is the spawner's end of the socket to its master.
-const spawnerSocket = 3
+// The spawner's ends of the two sockets to its master. Commands come by their
+// own: the thread that receives one also waits for its end, and nobody needs to
+// be woken for a command that runs undisturbed. Stops come by the other, which
+// events go back by, and whose end is the master's.
+const (
+	controlSocket = 3
+	commandSocket = 4
+)
 
 // oomScore is added to the chance of the OOM killer choosing a process of a
 // build (-1000 to 1000), so that the master goes last. It is half the range: a
@@ -43,14 +49,12 @@ func spawnerMain() int {
 	if err != nil {
 		return 1
 	}
-	l := &link{fd: spawnerSocket}
-	t := &tree{
-		pid: os.Getpid(), null: null, send: l.send,
-		started: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-	}
-	unix.CloseOnExec(l.fd)
-	go t.reap()
-	l.serve(t)
+	control, commands := &link{fd: controlSocket}, &link{fd: commandSocket}
+	unix.CloseOnExec(control.fd)
+	unix.CloseOnExec(commands.fd)
+	t := &tree{pid: os.Getpid(), null: null, send: control.send, wake: make(chan struct{}, 1)}
+	go commands.serve(t)
+	control.serve(t)
 	t.end()
 	t.leave()
 	return 0
@@ -71,7 +75,7 @@ func trimLine(s string) string {
 	return s
 }
 
-// link is the spawner's side of the socket.
+// link is the spawner's side of a socket.
 type link struct {
 	fd  int
 	buf []byte // bytes received, not yet used
@@ -169,6 +173,7 @@ func (l *link) handle(t *tree, op byte, payload []byte) error {
 		for _, fd := range fds {
 			unix.Close(fd)
 		}
+		t.attend()
 	case opStop:
 		var s stop
 		if err := decode(payload, &s); err != nil {

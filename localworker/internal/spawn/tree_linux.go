@@ -20,10 +20,11 @@ type tree struct {
 	null int // /dev/null
 	send func(event)
 
-	started chan struct{} // a child exists
-	wake    chan struct{} // something was reaped
+	wake chan struct{} // something was reaped
 
 	mu       sync.Mutex
+	ending   bool        // the master has gone: nothing is started any more
+	reaping  bool        // a goroutine waits for children
 	counter  *oomCounter // of the build, or one for all builds
 	build    *tended     // nil: none
 	garbage  []string    // cgroups that could not be removed yet
@@ -51,6 +52,9 @@ type tended struct {
 func (t *tree) run(r *request, fds []int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.ending {
+		return
+	}
 	b := t.open(r.build)
 	b.step, b.now = r.step, usage{}
 	b.earlier = nil
@@ -78,7 +82,6 @@ func (t *tree) run(r *request, fds []int) {
 		return
 	}
 	b.main = pid
-	poke(t.started)
 }
 
 // open returns the build, which begins with its first command.
@@ -116,24 +119,44 @@ func (t *tree) fork(r *request, fds []int, leaf string, c cookie) (int, error) {
 // enter moves this process, all threads, into a cgroup.
 func enter(dir string) error { return writeFile(dir+"/cgroup.procs", "0") }
 
-// reap waits for children for ever. It is the only one who waits.
-func (t *tree) reap() {
-	for {
-		var ws unix.WaitStatus
-		var ru unix.Rusage
-		pid, err := unix.Wait4(-1, &ws, unix.WALL, &ru)
-		switch {
-		case pid > 0:
-			t.reaped(pid, ws, &ru)
-		case err == unix.ECHILD:
-			<-t.started
-		}
+// attend waits for the end of the command. For what it leaves behind, a
+// goroutine waits until there is nothing.
+func (t *tree) attend() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !t.reaping && t.build != nil && t.build.main != 0 {
+		t.reap()
+	}
+	if !t.reaping && t.build != nil && t.build.crowd {
+		t.reaping = true
+		go func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			for t.reap() {
+			}
+			t.reaping = false
+		}()
 	}
 }
 
-func (t *tree) reaped(pid int, ws unix.WaitStatus, ru *unix.Rusage) {
+// reap waits for one child, and tells whether there was one to wait for. It is
+// called with the lock held, and gives it up meanwhile.
+func (t *tree) reap() bool {
+	var ws unix.WaitStatus
+	var ru unix.Rusage
+	t.mu.Unlock()
+	pid, err := unix.Wait4(-1, &ws, unix.WALL, &ru)
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	if pid > 0 {
+		t.reaped(pid, ws, &ru)
+		return true
+	}
+	// A command may have been started since.
+	return err == unix.EINTR || t.build != nil && t.build.main != 0
+}
+
+// reaped books a child that was waited for, and all others that are dead by now.
+func (t *tree) reaped(pid int, ws unix.WaitStatus, ru *unix.Rusage) {
 	b := t.build
 	if b == nil {
 		return
@@ -321,6 +344,9 @@ func (c *condemned) counts(p process) bool {
 
 // end kills all there is, because the master has gone.
 func (t *tree) end() {
+	t.mu.Lock()
+	t.ending = true
+	t.mu.Unlock()
 	settle(&condemned{t: t, scope: theBuild}, func() bool { return true }, make(chan struct{}))
 	t.drop()
 }

@@ -35,6 +35,7 @@ type Holder struct {
 	layout Layout
 	lock   *os.File
 	id     string
+	crash  bool
 }
 
 // Hold takes the base directory, or returns a [HeldError].
@@ -58,7 +59,11 @@ func (h *Holder) take() error {
 	if err != nil {
 		return fmt.Errorf("hold base directory: lock %s: %w", h.lock.Name(), err)
 	}
-	// The number is for people and messages; nothing relies on it.
+	// The number is for people and messages. That it is still there says that
+	// its process did not get as far as Clean.
+	if info, err := h.lock.Stat(); err != nil || info.Size() > 0 {
+		h.crash = true
+	}
 	pid := strconv.Itoa(os.Getpid()) + "\n"
 	if _, err = h.lock.WriteAt([]byte(pid), 0); err == nil {
 		err = h.lock.Truncate(int64(len(pid)))
@@ -99,6 +104,18 @@ func (h *Holder) ID() string { return h.id }
 // Ballast returns the space that is set aside in the base directory.
 func (h *Holder) Ballast() *Ballast {
 	return &Ballast{path: filepath.Join(h.layout.Dir, "ballast"), free: h.layout.DiskFree}
+}
+
+// Crashed reports whether the holder before this one ended without Clean.
+func (h *Holder) Crashed() bool { return h.crash }
+
+// Clean records that this holder leaves nothing behind that the next one would
+// have to look for. A holder that found a crash must have cleared up before.
+func (h *Holder) Clean() error {
+	if err := h.lock.Truncate(0); err != nil {
+		return fmt.Errorf("record a clean end: %w", err)
+	}
+	return nil
 }
 
 // Close gives the base directory back. It may be called again.

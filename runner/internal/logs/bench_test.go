@@ -21,6 +21,16 @@ func chunk(size int) []byte {
 
 const perLog = 64 << 20
 
+// unsynced files are not synced: the plain file is not either.
+type unsynced struct{ file }
+
+func (unsynced) Sync() error { return nil }
+
+func openUnsynced(path string, flag int) (file, error) {
+	f, err := openFile(path, flag)
+	return unsynced{f}, err
+}
+
 // BenchmarkIngest compares with writing the same chunks to a plain file.
 func BenchmarkIngest(b *testing.B) {
 	some := NewMasker([]string{"hunter2-password", "AKIAIOSFODNN7EXAMPLE"})
@@ -50,7 +60,11 @@ func BenchmarkIngest(b *testing.B) {
 		for name, m := range map[string]*Masker{"log": nil, "masked2": some, "masked20": NewMasker(many)} {
 			b.Run(fmt.Sprintf("%s/%dK", name, size>>10), func(b *testing.B) {
 				b.SetBytes(perLog)
-				s := mustOpen(b, b.TempDir(), Options{})
+				s, err := open(b.TempDir(), Options{}, openUnsynced)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer s.Close()
 				for id := int64(1); b.Loop(); id++ {
 					w := mustCreate(b, s, id, m)
 					for n := 0; n < perLog; n += size {
@@ -61,6 +75,9 @@ func BenchmarkIngest(b *testing.B) {
 					// What comes now, compression, is not part of ingest.
 					os.Remove(s.livePath(id))
 					if _, err := w.Finish(); err != nil {
+						b.Fatal(err)
+					}
+					if err := s.Sync(); err != nil { // closes the file
 						b.Fatal(err)
 					}
 				}
@@ -191,4 +208,83 @@ func BenchmarkOpen(b *testing.B) {
 			b.StartTimer()
 		}
 	})
+}
+
+// BenchmarkPiped compares with what `cat > file` does: output comes by a pipe.
+func BenchmarkPiped(b *testing.B) {
+	p := chunk(64 << 10)
+	pump := func(b *testing.B, to func([]byte) error) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer r.Close()
+		go func() {
+			defer w.Close()
+			for n := 0; n < perLog; n += len(p) {
+				if _, err := w.Write(p); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+		buf := make([]byte, 128<<10)
+		for {
+			n, err := r.Read(buf)
+			if err != nil {
+				return
+			}
+			if err := to(buf[:n]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("cat", func(b *testing.B) {
+		b.SetBytes(perLog)
+		name := filepath.Join(b.TempDir(), "plain")
+		for b.Loop() {
+			f, err := os.Create(name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			pump(b, func(p []byte) error { _, err := f.Write(p); return err })
+			f.Close()
+			os.Remove(name)
+		}
+	})
+	b.Run("log", func(b *testing.B) {
+		b.SetBytes(perLog)
+		s, err := open(b.TempDir(), Options{}, openUnsynced)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+		for id := int64(1); b.Loop(); id++ {
+			w := mustCreate(b, s, id, nil)
+			pump(b, func(p []byte) error { return w.Write(worker.Stdout, p) })
+			os.Remove(s.livePath(id))
+			mustFinish(b, w)
+			if err := s.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkMask is the masker alone, in text without a secret.
+func BenchmarkMask(b *testing.B) {
+	p := chunk(128 << 10)
+	for _, n := range []int{1, 2, 3, 5, 20, 100} {
+		secrets := make([]string, n)
+		for i := range secrets {
+			secrets[i] = fmt.Sprintf("%csecret-token-%x", 'a'+i%26, i*i*i*7919+1234567)
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.SetBytes(int64(len(p)))
+			t := maskState{m: NewMasker(secrets)}
+			for b.Loop() {
+				t.feed(p)
+			}
+		})
+	}
 }

@@ -135,19 +135,60 @@ func (t *maskState) feed(p []byte) []byte {
 	if len(p) == 0 {
 		return nil
 	}
-	m := t.m
-	if t.state == 0 && len(t.buf) == 0 && !m.find.in(p) {
-		if t.tail(p); t.state == 0 {
-			t.gone = false
-			return p
+	if t.state == 0 && len(t.buf) == 0 {
+		if t.m.find.in(p) {
+			return t.slow(p)
 		}
-		keep := int(m.depth[t.state])
-		if keep < len(p) {
-			t.gone = false
-		}
-		t.buf = append(t.buf[:0], p[len(p)-keep:]...)
-		return p[:len(p)-keep]
+		return p[:len(p)-t.plain(p)]
 	}
+	n := t.settle(p)
+	if n < 0 || t.m.find.in(p[n:]) {
+		return t.slow(p)
+	}
+	t.out = t.out[:0]
+	t.give(len(t.buf))
+	if n > 0 {
+		t.gone = false
+	}
+	return append(t.out, p[:len(p)-t.plain(p[n:])]...)
+}
+
+// settle returns the first place in p where something held back may begin when
+// p leaves no doubt about what is held now, and -1 if there is doubt or a secret.
+func (t *maskState) settle(p []byte) int {
+	m, s := t.m, t.state
+	for i, b := range p {
+		s = m.next[int(s)*m.width+int(m.class[b])]
+		if m.match[s] > 0 {
+			return -1
+		}
+		if d := int(m.depth[s]); d <= i+1 {
+			return i + 1 - d
+		}
+	}
+	return -1
+}
+
+// plain takes p, which contains no secret, after everything before was given
+// out, and returns how many bytes of its end are held back.
+func (t *maskState) plain(p []byte) int {
+	m := t.m
+	s := uint32(0)
+	for _, b := range p[max(0, len(p)-m.longer+1):] {
+		s = m.next[int(s)*m.width+int(m.class[b])]
+	}
+	t.state = s
+	keep := int(m.depth[s])
+	t.buf = append(t.buf[:0], p[len(p)-keep:]...)
+	if keep < len(p) {
+		t.gone = false
+	}
+	return keep
+}
+
+// slow takes p byte by byte.
+func (t *maskState) slow(p []byte) []byte {
+	m := t.m
 	at := len(t.buf)
 	t.buf = append(t.buf, p...)
 	s := t.state
@@ -165,17 +206,9 @@ func (t *maskState) feed(p []byte) []byte {
 			n = max(n, s.to)
 		}
 	}
-	return t.give(n)
-}
-
-// tail sets the state that p, which contains no secret, leads to.
-func (t *maskState) tail(p []byte) {
-	m := t.m
-	s := uint32(0)
-	for _, b := range p[max(0, len(p)-m.longer+1):] {
-		s = m.next[int(s)*m.width+int(m.class[b])]
-	}
-	t.state = s
+	t.out = t.out[:0]
+	t.give(n)
+	return t.out
 }
 
 // add masks buf[from:to] together with what it touches. from is negative when
@@ -194,12 +227,11 @@ func (t *maskState) add(from, to int) {
 	t.spans = append(t.spans, span{from, to, begun})
 }
 
-// give returns the first n bytes of buf, masked, and forgets them.
-func (t *maskState) give(n int) []byte {
+// give moves the first n bytes of buf to out, masked.
+func (t *maskState) give(n int) {
 	if n == 0 {
-		return nil
+		return
 	}
-	t.out = t.out[:0]
 	at, used := 0, 0
 	for i := range t.spans {
 		s := &t.spans[i]
@@ -226,7 +258,6 @@ func (t *maskState) give(n int) []byte {
 		t.spans[i].to -= n
 	}
 	t.buf = t.buf[:copy(t.buf, t.buf[n:])]
-	return t.out
 }
 
 // maskedAt says whether byte i of buf is masked.
@@ -241,16 +272,17 @@ func (t *maskState) maskedAt(i int) bool {
 
 // flush returns what is held back: it can not become a secret any more.
 func (t *maskState) flush() []byte {
-	t.state = 0
-	return t.give(len(t.buf))
+	t.state, t.out = 0, t.out[:0]
+	t.give(len(t.buf))
+	return t.out
 }
 
 // finder says quickly that text contains none of a set of secrets: it looks at
 // blocks of two bytes and jumps as far as the shortest secret allows (Wu and
-// Manber, "A fast algorithm for multi-pattern searching", 1994). For up to two
-// secrets bytes.Index is faster still.
+// Manber, "A fast algorithm for multi-pattern searching", 1994). For a single
+// secret bytes.Index is faster still (measured: 7 against 4 GB/s).
 type finder struct {
-	few   [][]byte
+	one   []byte     // the only secret, else nil
 	short int        // length of the shortest secret
 	shift [4096]byte // by hash of a block: how far no secret can end its first short bytes
 	heads map[string]bool
@@ -260,10 +292,8 @@ func block(a, b byte) int { return (int(a) | int(b)<<4) & 4095 }
 
 func newFinder(ps []string) finder {
 	f := finder{short: len(ps[0])}
-	if len(ps) <= 2 {
-		for _, p := range ps {
-			f.few = append(f.few, []byte(p))
-		}
+	if len(ps) == 1 {
+		f.one = []byte(ps[0])
 		return f
 	}
 	for _, p := range ps {
@@ -287,13 +317,8 @@ func newFinder(ps []string) finder {
 // in says whether p contains a secret; it may say so of text that only contains
 // the beginning of one.
 func (f *finder) in(p []byte) bool {
-	if f.few != nil {
-		for _, s := range f.few {
-			if bytes.Contains(p, s) {
-				return true
-			}
-		}
-		return false
+	if f.one != nil {
+		return bytes.Contains(p, f.one)
 	}
 	for i := f.short - 1; i < len(p); {
 		n := int(f.shift[block(p[i-1], p[i])])

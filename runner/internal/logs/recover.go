@@ -146,7 +146,7 @@ func (s *Store) openSegment(g *segment, newest bool) (tail, error) {
 			return tail{}, errors.Join(fmt.Errorf("scan log segment %s: %w", g.name(), err), f.Close())
 		}
 		g.size = end
-		if bad != nil {
+		if end < size {
 			cut = tail{bytes: size - end, id: bad.id}
 			s.log.Warn("cut the torn end of a log segment", "segment", g.name(), "offset", end, "bytes", cut.bytes, "log", bad.id)
 			if newest {

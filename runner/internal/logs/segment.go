@@ -83,9 +83,8 @@ func (g *segment) note(r *record, off int64, older map[int64]entry) {
 }
 
 // scan reads the records from off on into fresh and returns the end of the last
-// good one and, if something is wrong behind it, the record as far as its
-// header could be read.
-func (g *segment) scan(src io.ReaderAt, off, size int64) (end int64, bad *record, err error) {
+// good one and, if something is wrong behind it, what its header says.
+func (g *segment) scan(src io.ReaderAt, off, size int64) (end int64, bad record, err error) {
 	rs := records{src: src, off: off, end: size}
 	older := map[int64]entry{}
 	defer func() {
@@ -99,11 +98,11 @@ func (g *segment) scan(src io.ReaderAt, off, size int64) (end int64, bad *record
 		r, at, err := rs.next()
 		switch {
 		case err == io.EOF:
-			return rs.off, nil, nil
+			return rs.off, record{}, nil
 		case errors.Is(err, ErrCorrupt):
-			return rs.off, &r, nil
+			return rs.off, r, nil
 		case err != nil:
-			return rs.off, nil, err
+			return rs.off, record{}, err
 		}
 		g.note(&r, at, older)
 	}

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,13 +75,20 @@ func (w *Writer) Write(stream worker.Stream, p []byte) error {
 	case w.closed:
 		return fmt.Errorf("write log %d: %w", w.id, ErrClosed)
 	}
-	if w.masks != nil {
-		p = w.masks[i].feed(p)
+	now := time.Now().UnixNano()
+	if w.masks == nil {
+		if err := w.put(i, now, p); err != nil {
+			return fmt.Errorf("write log %d: %w", w.id, err)
+		}
+		return nil
 	}
-	if err := w.put(i, time.Now().UnixNano(), p); err != nil {
-		return fmt.Errorf("write log %d: %w", w.id, err)
+	var first error
+	for piece := range slices.Chunk(p, maxPayload) { // bounds what the masker must copy
+		if err := w.put(i, now, w.masks[i].feed(piece)); err != nil && first == nil {
+			first = fmt.Errorf("write log %d: %w", w.id, err)
+		}
 	}
-	return nil
+	return first
 }
 
 // Revoke makes later writes fail with [ErrFenced]. Finish still works.

@@ -22,8 +22,8 @@
 //
 // # Structure
 //
-// Requests that differ in nothing but rank form a shape, a heap: only its first
-// request is ever looked at. Shapes whose builds may run on the same workers and
+// Requests that differ in nothing but rank form a shape: only its first request
+// is ever looked at, and those behind it wait in lines of equal priority. Shapes whose builds may run on the same workers and
 // take the same locks form a group, which keeps them sorted by their first
 // request. The group's workers are divided into lanes, one for each host; a lane
 // has a heap of the workers that could take a build now, the least loaded
@@ -34,7 +34,7 @@
 // the lanes it belongs to.
 //
 //	Queue ── group (workers, locks, exclusive builder)
-//	           ├─ shape (need) ── heap of requests by rank
+//	           ├─ shape (need) ── line of requests by rank
 //	           └─ lane (host)  ── heap of seats (a worker's place) by load
 //
 // A request for one worker has that worker alone as its group. When nothing can

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"container/heap"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,8 +51,8 @@ type groupLock struct {
 type lane struct {
 	group  *group
 	host   *host
-	open   heapOf[*seat] // that could take a build now
-	locked int           // that could, but for a lock of their own
+	open   seats // that could take a build now, as a heap
+	locked int   // how many could, but for a lock of their own
 }
 
 // seat is the place of a worker in a group.
@@ -59,7 +60,7 @@ type seat struct {
 	worker *workerState
 	lane   *lane
 	state  seatState
-	index  int // in lane.open
+	index  int // in lane.open, while open
 }
 
 type seatState uint8
@@ -77,7 +78,30 @@ func (s *seat) before(o *seat) bool {
 	return s.worker.last < o.worker.last
 }
 
-func (s *seat) place() *int { return &s.index }
+// seats implements heap.Interface: the least loaded worker is the first.
+type seats []*seat
+
+func (s seats) Len() int           { return len(s) }
+func (s seats) Less(i, j int) bool { return s[i].before(s[j]) }
+
+func (s seats) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].index, s[j].index = i, j
+}
+
+func (s *seats) Push(x any) {
+	st := x.(*seat)
+	st.index = len(*s)
+	*s = append(*s, st)
+}
+
+func (s *seats) Pop() any {
+	last := len(*s) - 1
+	st := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	return st
+}
 
 // groupKey names what makes groups differ. names and locks are sorted.
 func groupKey(names []string, builder string, locks []Lock) string {
@@ -109,7 +133,7 @@ func (q *Queue) groupFor(b *builder, names []string) *group {
 	}
 	for _, name := range names {
 		w := q.workerNamed(name)
-		s := &seat{worker: w, lane: g.laneOf(w.host), index: -1}
+		s := &seat{worker: w, lane: g.laneOf(w.host)}
 		w.seats = append(w.seats, s)
 		g.seats = append(g.seats, s)
 		s.update()
@@ -143,7 +167,7 @@ func (g *group) laneOf(h *host) *lane {
 // matter, since locks may have to be kept for one that waits for the host.
 func (g *group) ready() bool {
 	for _, l := range g.lanes {
-		if l.open.len()+l.locked > 0 && (len(g.locks) > 0 || l.host.open()) {
+		if len(l.open)+l.locked > 0 && (len(g.locks) > 0 || l.host.open()) {
 			return true
 		}
 	}
@@ -155,11 +179,11 @@ func (s *seat) update() {
 	next := s.nextState()
 	switch {
 	case s.state == open && next == open:
-		s.lane.open.fix(s)
+		heap.Fix(&s.lane.open, s.index)
 	case s.state == open:
-		s.lane.open.remove(s)
+		heap.Remove(&s.lane.open, s.index)
 	case next == open:
-		s.lane.open.push(s)
+		heap.Push(&s.lane.open, s)
 	}
 	if s.state == locked {
 		s.lane.locked--
@@ -197,7 +221,7 @@ func (w *workerState) move(h *host) {
 	for _, s := range w.seats {
 		switch s.state {
 		case open:
-			s.lane.open.remove(s)
+			heap.Remove(&s.lane.open, s.index)
 		case locked:
 			s.lane.locked--
 		}

@@ -101,7 +101,7 @@ func (p *pass) note(s *shape, locksFree bool) {
 	}
 	onlyLocks, usable := false, false
 	for _, l := range s.group.lanes {
-		if l.open.len()+l.locked == 0 {
+		if len(l.open)+l.locked == 0 {
 			continue
 		}
 		usable = true
@@ -182,16 +182,16 @@ func (c *claim) on(w *workerState) bool {
 
 // seat returns the best seat of a lane, nil if it has none to give.
 func (p *pass) seat(l *lane) *seat {
-	if l.open.len() == 0 {
+	if len(l.open) == 0 {
 		return nil
 	}
 	if !p.contested(l.group) {
-		return l.open.first()
+		return l.open[0]
 	}
 	// Somebody waits for a lock of some of these workers. This is rare enough to
 	// look at each.
 	var best *seat
-	for _, s := range l.open.e {
+	for _, s := range l.open {
 		if (best == nil || s.before(best)) && !p.claimedFrom(l.group, s.worker) {
 			best = s
 		}

@@ -80,7 +80,7 @@ func (q *Queue) Add(r Request) (collapsed []int64) {
 		q.forget(old)
 		collapsed = append(collapsed, old.ID)
 	}
-	it := &item{Request: r, index: -1}
+	it := &item{Request: r}
 	q.pending[r.ID] = it
 	q.link(it)
 	q.place(it)

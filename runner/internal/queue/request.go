@@ -45,7 +45,6 @@ func (a rank) compare(b rank) int {
 type item struct {
 	Request
 	shape  *shape // nil: the request is not to be started now
-	index  int    // in the shape's heap
 	bypass *bypass
 
 	// Requests with the same collapse key form a list, in the order of their
@@ -62,7 +61,6 @@ type bypass struct {
 
 func (it *item) rank() rank          { return rank{it.Priority, it.Submitted, it.ID} }
 func (it *item) before(o *item) bool { return it.rank().compare(o.rank()) < 0 }
-func (it *item) place() *int         { return &it.index }
 
 // due reports whether the request was passed over for so long that what it needs
 // is kept for it, or else when that will be, if nothing changes.

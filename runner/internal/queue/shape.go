@@ -7,11 +7,11 @@ import "slices"
 type shape struct {
 	group *group
 	need  need
-	items heapOf[*item]
+	line  line
 	filed rank // of the first request when the shape was put into group.shapes
 }
 
-func (s *shape) first() *item { return s.items.first() }
+func (s *shape) first() *item { return s.line.first() }
 
 // file puts a request into the shape it belongs to.
 func (g *group) file(it *item) {
@@ -22,9 +22,10 @@ func (g *group) file(it *item) {
 		g.byNeed[n] = s
 	}
 	it.shape = s
-	s.items.push(it)
+	isNew := len(s.line) == 0
+	s.line.insert(it)
 	if s.first() == it {
-		if s.items.len() > 1 {
+		if !isNew {
 			g.takeOut(s)
 		}
 		g.putIn(s)
@@ -36,13 +37,13 @@ func (g *group) file(it *item) {
 func (g *group) unfile(it *item) {
 	s := it.shape
 	wasFirst := s.first() == it
-	s.items.remove(it)
+	s.line.remove(it)
 	it.shape = nil
 	if !wasFirst {
 		return
 	}
 	g.takeOut(s)
-	if s.items.len() == 0 {
+	if len(s.line) == 0 {
 		delete(g.byNeed, s.need)
 		return
 	}

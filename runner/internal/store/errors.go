@@ -69,6 +69,8 @@ func code(err error) int {
 	return -1
 }
 
+const readOnlyHint = "the file and its directory must be writable for the user who runs bothy"
+
 // explain adds to an error of SQLite's what it means for the database file.
 func (s *Store) explain(err error) error {
 	switch code(err) {
@@ -77,7 +79,7 @@ func (s *Store) explain(err error) error {
 	case sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%s: %w: %w; it was left as it is", s.path, ErrForeign, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return fmt.Errorf("%s: %w: %w; the file and its directory must be writable for the user who runs bothy", s.path, ErrReadOnly, err)
+		return fmt.Errorf("%s: %w: %w; %s", s.path, ErrReadOnly, err, readOnlyHint)
 	case sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("%s: %w: %w", s.path, ErrInUse, err)
 	}

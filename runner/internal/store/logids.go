@@ -35,6 +35,10 @@ func (s *Store) settleLogIDs(ctx context.Context) error {
 	if s.logs.unsettled || s.logs.reserved == 0 || s.conn == nil {
 		return nil
 	}
-	err := s.transact(ctx, func() error { return s.run(ctx, setLogCounter, s.logs.last) })
+	// Closing syncs it; until then it may be lost, which wastes ids only.
+	err := s.exec(ctx, "PRAGMA synchronous = NORMAL")
+	if err == nil {
+		err = s.transact(ctx, func() error { return s.run(ctx, setLogCounter, s.logs.last) })
+	}
 	return s.explain(err)
 }

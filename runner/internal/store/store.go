@@ -64,7 +64,7 @@ func open(path string, logger *slog.Logger, list []migration) (*Store, error) {
 func (s *Store) openWriter(ctx context.Context, list []migration) (err error) {
 	s.db, err = sql.Open("sqlite", s.dsn(
 		busyTimeout(),
-		"synchronous(FULL)",  // NORMAL loses the last commits at a power cut
+		"synchronous(FULL)", // NORMAL loses the last commits at a power cut
 		"wal_autocheckpoint(0)",
 		fmt.Sprintf("journal_size_limit(%d)", 4*walPages<<12), // after a time of slow readers
 		"temp_store(MEMORY)",
@@ -81,6 +81,19 @@ func (s *Store) openWriter(ctx context.Context, list []migration) (err error) {
 		return err
 	}
 	// SQLite opens what it cannot write for reading only, without a word.
+	var readOnly bool
+	err = s.conn.Raw(func(c any) (err error) {
+		readOnly, err = c.(interface {
+			IsReadOnly(schema string) (bool, error)
+		}).IsReadOnly("main")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	if readOnly {
+		return fmt.Errorf("%s: %w; %s", s.path, ErrReadOnly, readOnlyHint)
+	}
 	if err := s.run(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return s.explain(err)
 	}

@@ -250,6 +250,18 @@ func TestCloseIsTidyAndFinal(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("left %v, %v; want the database alone", left, err)
 	}
+	// The file alone is the whole database.
+	alone := filepath.Join(t.TempDir(), "state.db")
+	data, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(alone, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustStart(t, mustOpen(t, alone)); r.Epoch != 2 {
+		t.Errorf("epoch %d in a copy", r.Epoch)
+	}
 	b := NewBatch()
 	b.PutMeta("k", nil)
 	_, serr := s.Start()
