@@ -417,3 +417,45 @@ func TestWantsTree(t *testing.T) {
 		}
 	}
 }
+
+// What a master logs while its tree is shown stands above it, whole, and goes to
+// its own place when the tree has ended.
+func TestLogBesideATree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		term := newVT(t, 80, 10)
+		var after bytes.Buffer
+		d := newTreeDisplay(Env{Stdout: term}, displayOptions{}, term.size)
+		s := &story{show: d.Show, now: time.Now()}
+		b := at(1, "test", 1)
+		start := b
+		start.Kind = control.BuildNew
+		s.tell(start).step(b, 1, "unit").after(1500 * time.Millisecond)
+		w := aboveWriter{d, &after}
+		fmt.Fprint(w, "level=WARN msg=\x1b[31mone\nlevel=WARN msg=two\n")
+		s.after(300 * time.Millisecond)
+		lines := strings.Split(term.String(), "\n")
+		if lines[0] != "level=WARN msg=one" || lines[1] != "level=WARN msg=two" || !strings.HasPrefix(lines[2], "running") {
+			t.Errorf("got\n%s", term)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(w, "three\n")
+		if after.String() != "three\n" {
+			t.Errorf("after the end: %q", after.String())
+		}
+	})
+}
+
+func TestBeside(t *testing.T) {
+	var stderr bytes.Buffer
+	env := Env{Stdout: &stderr}
+	for name, d := range map[string]display{
+		"plain":         newPlainDisplay(env, displayOptions{}),
+		"stderr a pipe": newTreeDisplay(env, displayOptions{}, newVT(t, 80, 24).size),
+	} {
+		if got := beside(d, &stderr); got != &stderr {
+			t.Errorf("%s: got %T, want stderr itself", name, got)
+		}
+	}
+}

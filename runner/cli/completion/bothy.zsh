@@ -9,4 +9,9 @@ _bothy() {
 		_files
 	fi
 }
-compdef _bothy bothy
+# As a file in fpath this is the function itself; sourced, it only defines it.
+if [[ $funcstack[1] == _bothy ]]; then
+	_bothy "$@"
+else
+	compdef _bothy bothy
+fi

@@ -228,8 +228,11 @@ func shorten(s string) string {
 }
 
 // prints checks that stdout, and says that stderr, contains each text.
-func (p *process) prints(texts ...string) { p.t.Helper(); contains(p.t, "stdout", p.out.String(), texts) }
-func (p *process) says(texts ...string)   { p.t.Helper(); contains(p.t, "stderr", p.err.String(), texts) }
+func (p *process) prints(texts ...string) {
+	p.t.Helper()
+	contains(p.t, "stdout", p.out.String(), texts)
+}
+func (p *process) says(texts ...string) { p.t.Helper(); contains(p.t, "stderr", p.err.String(), texts) }
 
 func contains(t *testing.T, what, got string, texts []string) {
 	t.Helper()

@@ -34,20 +34,20 @@ func gatedConf() string {
 func TestTwoRunsOnOneBaseDirectory(t *testing.T) {
 	s := newScene(t, gatedConf())
 	one := s.start("run", "one")
-	one.awaits("one began")
+	one.awaits("| one began\n")
 	two := s.start("run", "two")
-	two.awaits("two began")
+	two.awaits("| two began\n")
 	s.write("one.go", "")
-	one.awaits("one went on")
+	one.awaits("| one went on\n")
 	one.awaits("another terminal")
 	s.write("two.go", "")
 	one.exits(0, 10*time.Second)
 	two.exits(1, 10*time.Second)
-	two.prints("two went on", "failure", "exit 7")
+	two.prints("| two went on", "failure", "exit 7")
 	for _, p := range []struct {
 		*process
 		foreign string
-	}{{one, "two began"}, {two, "one began"}} {
+	}{{one, "| two began"}, {two, "| one began"}} {
 		if strings.Contains(p.out.String(), p.foreign) {
 			t.Errorf("%q shows the output of the other:\n%s", p.cmd.Args, p.out.String())
 		}
@@ -85,7 +85,7 @@ func TestRunBesideServe(t *testing.T) {
 	s := newScene(t, conf)
 	v := s.serve(s.path(".bothy"))
 	run := s.start("run", "two")
-	run.awaits("two began")
+	run.awaits("| two began\n")
 	s.write("bothy.toml", s.read("bothy.toml")+"# changed\n")
 	p := s.run(2, "run", "one")
 	p.says("another configuration", "bothy.toml", "restart it")
@@ -99,14 +99,14 @@ func TestRunBesideServe(t *testing.T) {
 func TestTakeOver(t *testing.T) {
 	s := newScene(t, gatedConf())
 	one := s.start("run", "one")
-	one.awaits("one began")
+	one.awaits("| one began\n")
 	two := s.start("run", "two")
-	two.awaits("two began")
+	two.awaits("| two began\n")
 	one.signal(syscall.SIGKILL)
 	one.exits(-1, 5*time.Second)
 	two.awaits("taking over")
 	until(t, 20*time.Second, "the build does not begin again", func() bool {
-		return strings.Count(two.out.String(), "two began") == 2
+		return strings.Count(two.out.String(), "| two began\n") == 2
 	})
 	s.write("two.go", "")
 	two.exits(1, 20*time.Second)
@@ -131,15 +131,15 @@ name = "three"
 steps = ['''`+gate("three")+`''']
 `)
 	one := s.start("run", "one")
-	one.awaits("one began")
+	one.awaits("| one began\n")
 	three := s.start("run", "three")
-	three.awaits("three began")
+	three.awaits("| three began\n")
 	one.signal(syscall.SIGKILL)
 	three.awaits("taking over")
 	two := s.start("run", "two")
-	two.awaits("two began")
+	two.awaits("| two began\n")
 	until(t, 20*time.Second, "the build does not begin again", func() bool {
-		return strings.Count(three.out.String(), "three began") == 2
+		return strings.Count(three.out.String(), "| three began\n") == 2
 	})
 	three.signal(syscall.SIGKILL)
 	two.awaits("taking over")
@@ -168,7 +168,7 @@ func TestInterruptOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, interruptible)
 			p := s.start("run", "slow")
-			p.awaits("began")
+			p.awaits("| began\n")
 			send(p, syscall.SIGINT)
 			if took := p.exits(130, 20*time.Second); took > 1*time.Second+3*time.Second {
 				t.Errorf("took %v; the grace is 1 s", took)
@@ -186,7 +186,7 @@ func TestInterruptOnce(t *testing.T) {
 func TestInterruptTwice(t *testing.T) {
 	s := newScene(t, strings.ReplaceAll(interruptible, `"1s"`, `"60s"`))
 	p := s.start("run", "slow")
-	p.awaits("began")
+	p.awaits("| began\n")
 	p.signalGroup(syscall.SIGINT)
 	// The two must not be taken for one.
 	until(t, 10*time.Second, "the first Ctrl-C is not acted on", func() bool {
@@ -206,9 +206,9 @@ func TestInterruptTwice(t *testing.T) {
 func TestInterruptOfOneTerminal(t *testing.T) {
 	s := newScene(t, gatedConf())
 	one := s.start("run", "one")
-	one.awaits("one began")
+	one.awaits("| one began\n")
 	two := s.start("run", "two")
-	two.awaits("two began")
+	two.awaits("| two began\n")
 	two.signalGroup(syscall.SIGINT)
 	two.exits(130, 15*time.Second)
 	s.write("one.go", "")
@@ -220,7 +220,7 @@ func TestTerminalGoes(t *testing.T) {
 	s := newScene(t, gatedConf())
 	v := s.serve(s.path(".bothy"))
 	p := s.start("run", "one")
-	p.awaits("one began")
+	p.awaits("| one began\n")
 	p.signal(syscall.SIGKILL)
 	v.idle(15 * time.Second)
 	v.drain()

@@ -103,6 +103,12 @@ func FuzzIndex(f *testing.F) {
 		mustWrite(f, w, worker.Stdout, "text\n")
 		mustFinish(f, w)
 	}
+	s.mu.Lock()
+	err = s.indexNow(s.active)
+	s.mu.Unlock()
+	if err != nil {
+		f.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		f.Fatal(err)
 	}

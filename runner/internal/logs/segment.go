@@ -136,6 +136,28 @@ func (s *Store) seal(g *segment) {
 	s.syncs.after(func() { s.job(func() error { return s.writeIndex(g) }) })
 }
 
+// smallTail is how much of a segment is rather read when the store is opened
+// than indexed when it is closed: about 1 ms.
+const smallTail = 512 << 10
+
+// worthIndex says whether the index should be written. Marks on logs that are
+// not in it yet would be lost.
+func (g *segment) worthIndex() bool {
+	covers := int64(fileHeader)
+	if g.base != nil {
+		covers = g.base.covers
+	}
+	if g.size-covers > smallTail {
+		return true
+	}
+	for _, e := range g.fresh {
+		if e.flags&flagDead != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // cut removes what a failed append left behind the last good record.
 func (g *segment) cut() error {
 	if g.torn == nil {

@@ -253,7 +253,7 @@ func (s *Store) Close() error {
 			errs = append(errs, g.h.f.Close())
 			g.h = nil
 		}
-		if g.fresh != nil && len(g.fresh) > 0 {
+		if len(g.fresh) > 0 && (g != s.active || g.worthIndex()) {
 			errs = append(errs, s.indexNow(g))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -314,6 +315,78 @@ func TestLongLines(t *testing.T) {
 	}
 	want = append(want, "y65536 false", "y65536 true", "z1 false", "y65536 false", "e3 false")
 	same(t, "lines", strings.Join(got, "\n"), strings.Join(want, "\n"))
+}
+
+// TestMemory: what a log takes does not grow with it, nor with its lines.
+func TestMemory(t *testing.T) {
+	for name, p := range map[string][]byte{
+		"without newlines": bytes.Repeat([]byte("x"), 200_000),
+		"lines":            bytes.Repeat([]byte("a line of text\n"), 14_000),
+	} {
+		s := mustOpen(t, t.TempDir(), Options{})
+		w := mustCreate(t, s, 1, NewMasker([]string{"secret", "password"}))
+		r := mustReader(t, s, 1, "")
+		allocated := func(f func()) uint64 {
+			var a, b runtime.MemStats
+			runtime.ReadMemStats(&a)
+			f()
+			runtime.ReadMemStats(&b)
+			return b.TotalAlloc - a.TotalAlloc
+		}
+		n := allocated(func() {
+			for range 500 { // 100 MB
+				if err := w.Write(worker.Stdout, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if n > 4<<20 {
+			t.Errorf("%s: writing 100 MB allocates %d bytes", name, n)
+		}
+		n = allocated(func() {
+			if ls, err := r.ReadLines(0, 20); err != nil || len(ls) != 20 {
+				t.Fatal(len(ls), err)
+			}
+			if ls, err := r.Tail(20); err != nil || len(ls) != 20 {
+				t.Fatal(len(ls), err)
+			}
+		})
+		if n > 12<<20 {
+			t.Errorf("%s: reading both ends of 100 MB allocates %d bytes", name, n)
+		}
+		if len(w.own.index.points) > 500 {
+			t.Errorf("%s: %d points", name, len(w.own.index.points))
+		}
+		mustFinish(t, w)
+	}
+}
+
+// TestPoints: the index of a log of any length has a bound, and stays right
+// when it is thinned.
+func TestPoints(t *testing.T) {
+	var x index
+	var sp splitter
+	line := bytes.Repeat([]byte("x"), 999)
+	line = append(line, '\n')
+	off := int64(fileHeader)
+	for range 3 * maxPoints * pointEvery / 1000 / 100 {
+		x.mark(&sp, off)
+		for range 100 {
+			sp.add(0, line, off)
+		}
+		off += 100_000 + recordHeader
+	}
+	if n := len(x.points); n > maxPoints || n < maxPoints/4 {
+		t.Errorf("%d points", n)
+	}
+	for i, p := range x.points {
+		if p.raw != p.line*1000 || i > 0 && p.line <= x.points[i-1].line {
+			t.Fatalf("point %d: %+v", i, p)
+		}
+	}
+	if p, ok := seek(x.points, sp.lines-1); !ok || sp.lines-p.line > 2*x.every/1000 {
+		t.Errorf("the last point is at line %d of %d", p.line, sp.lines)
+	}
 }
 
 // TestFarApart has a line whose parts lie more than maxSpread apart.

@@ -96,12 +96,68 @@ func BenchmarkDecision(b *testing.B) {
 		for _, pending := range pendings {
 			b.Run(fmt.Sprintf("workers=%d/pending=%d", workers, pending), func(b *testing.B) {
 				s := newSite(b, workers, pending, plainRequest)
-				b.ReportAllocs()
+				runtime.GC() // what building the site left behind
 				for b.Loop() {
 					s.turn(b)
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkDecisionShapes is the same with many shapes: each request for one of
+// 1,000 workers, or with one of 1,000 needs.
+func BenchmarkDecisionShapes(b *testing.B) {
+	for _, pending := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("pinned/pending=%d", pending), func(b *testing.B) {
+			s := newSite(b, 1000, pending, func(id int64) Request {
+				r := plainRequest(id)
+				r.Worker = fmt.Sprintf("bot%d", id%1000)
+				return r
+			})
+			runtime.GC()
+			for b.Loop() {
+				s.turn(b)
+			}
+		})
+		b.Run(fmt.Sprintf("needs/pending=%d", pending), func(b *testing.B) {
+			s := newSite(b, 1000, pending, func(id int64) Request {
+				r := plainRequest(id)
+				r.Need.Memory -= id % 1000
+				return r
+			})
+			runtime.GC()
+			for b.Loop() {
+				s.turn(b)
+			}
+		})
+	}
+}
+
+// A decision with 100,000 pending requests and 1,000 workers costs at most twice
+// that with 100 and one. The best of many short rounds is compared: the rest is
+// what else the machine does.
+func TestADecisionCostsTheSameAtAnySize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures time")
+	}
+	small, large := newSite(t, 1, 100, plainRequest), newSite(t, 1000, 100_000, plainRequest)
+	runtime.GC()
+	best := func(best time.Duration, s *site) time.Duration {
+		const turns = 300
+		began := time.Now()
+		for range turns {
+			s.turn(t)
+		}
+		return min(best, time.Since(began)/turns)
+	}
+	a, b := time.Hour, time.Hour
+	for round := 0; round < 20 || b > 2*a && round < 500; round++ {
+		a, b = best(a, small), best(b, large)
+	}
+	t.Logf("%v with 1 worker and 100 requests, %v with 1,000 and 100,000", a, b)
+	if b > 2*a {
+		t.Errorf("%v with 1 worker and 100 requests, %v with 1,000 and 100,000", a, b)
 	}
 }
 

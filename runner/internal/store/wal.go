@@ -80,30 +80,46 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkpoint(ctx, db, "PASSIVE"); err != nil {
-		return s.explain(err)
+	// Each pass copies what came in during the one before, so that little is
+	// left for the one that holds up commits.
+	done := 0
+	for range 3 {
+		pages, copied, err := checkpoint(ctx, db, "PASSIVE")
+		if err != nil {
+			return s.explain(err)
+		}
+		if pages-done < walPages/4 || copied <= done {
+			break
+		}
+		done = copied
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Start over, unless somebody reads the old part for too long: then the
 	// log grows until the next try.
-	err = s.run(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", readerWait.Milliseconds()))
+	err = s.setBusyTimeout(ctx, readerWait)
 	if err == nil {
-		err = checkpoint(ctx, s.conn, "RESTART")
+		_, _, err = checkpoint(ctx, s.conn, "RESTART")
 	}
-	if err = errors.Join(err, s.run(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", lockWait.Milliseconds()))); err != nil {
+	if err = errors.Join(err, s.setBusyTimeout(ctx, lockWait)); err != nil {
 		return s.explain(err)
 	}
 	_, err = s.pagesWritten(true)
 	return err
 }
 
-// checkpoint copies the write-ahead log into the database. A log that is in use
-// and cannot be copied, or started over, as a whole is no error.
-func checkpoint(ctx context.Context, q querier, mode string) error {
-	var busy, pages, copied int
+// setBusyTimeout is not prepared: SQLite obeys this pragma when it compiles it.
+func (s *Store) setBusyTimeout(ctx context.Context, d time.Duration) error {
+	return s.exec(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", d.Milliseconds()))
+}
+
+// checkpoint copies the write-ahead log into the database. It returns how many
+// pages the log has and how many of them are copied; that these differ, since
+// others use the log, is no error.
+func checkpoint(ctx context.Context, q querier, mode string) (pages, copied int, err error) {
+	var busy int
 	if err := q.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &pages, &copied); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+		return 0, 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	return nil
+	return pages, copied, nil
 }
