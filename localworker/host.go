@@ -222,6 +222,14 @@ func (h *Host) spawnOptions() spawn.Options {
 	return spawn.Options{BaseID: h.o.BaseID, Epoch: h.o.Epoch, Logger: h.o.Logger}
 }
 
+// Machine returns what this process may use in all, whoever of it does: CPUs,
+// and bytes of memory without the reserve.
+func (b *Budget) Machine() (cpus float64, memory int64) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	return b.facts.cpus, b.facts.memory
+}
+
 // slots returns how many builds the machine is good for, whoever runs them.
 func (b *Budget) slots() int {
 	b.l.mu.Lock()

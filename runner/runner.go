@@ -96,6 +96,8 @@ type Runner struct {
 	server *control.Server
 	pipe   *pipeListener
 
+	foreground bool
+
 	mu      sync.Mutex
 	started bool
 	closed  bool
@@ -123,7 +125,7 @@ func Open(cfg *config.Config, o Options) (*Runner, error) {
 			log.Warn("configuration", "warning", w.String())
 		}
 	}
-	r := &Runner{conf: cfg, log: log, done: make(chan struct{})}
+	r := &Runner{conf: cfg, log: log, foreground: o.Foreground, done: make(chan struct{})}
 	if err := r.open(o); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
@@ -151,8 +153,7 @@ func (r *Runner) open(o Options) error {
 	if err != nil {
 		return err
 	}
-	machine := r.budget.Capacity()
-	if errs := r.conf.CheckMachine(machine.CPUs, machine.Memory); len(errs) > 0 {
+	if errs := r.conf.CheckMachine(r.budget.Machine()); len(errs) > 0 {
 		return config.Errors(errs)
 	}
 	if r.store, err = store.Open(r.layout.StateDB, r.log); err != nil {
@@ -399,10 +400,14 @@ func (c controlled) Status(ctx context.Context) (control.Status, error) {
 func (c controlled) Drain() { c.r.engine.Stop(engine.Drain) }
 
 // Accept refuses a terminal whose configuration is not the one this master has
-// loaded: it would run something else than the person sees in the file.
+// loaded: it would run something else than the person sees in the file. If this
+// master is itself only a terminal's, the other waits for its end.
 func (c controlled) Accept(req control.RunRequest) error {
 	if len(req.Argv) > 0 || req.Digest == c.r.conf.Digest {
 		return nil
+	}
+	if c.r.foreground {
+		return control.ErrBusy
 	}
 	return fmt.Errorf("the running master (pid %d) has loaded another configuration than %s: restart it, or wait for it to end", os.Getpid(), req.File)
 }

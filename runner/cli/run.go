@@ -58,6 +58,7 @@ type run struct {
 	display     display
 	accepted    map[int64]bool // requests on disk and not finished
 	code        int
+	waiting     bool // for another run; said once
 	ended       bool
 	client      atomic.Pointer[control.Client]
 	interrupted atomic.Int32
@@ -171,6 +172,11 @@ func (r *run) untilDone(ctx context.Context) error {
 		switch {
 		case r.ended:
 			return nil
+		case errors.Is(err, control.ErrBusy):
+			if err := r.waitForOther(ctx, err); err != nil {
+				return err
+			}
+			continue
 		case !errors.Is(err, control.ErrGone) || ctx.Err() != nil:
 			return err
 		}
@@ -219,6 +225,23 @@ func layoutOf(conf *config.Config) (basedir.Layout, error) {
 		return basedir.Layout{}, fmt.Errorf("base directory: %w", err)
 	}
 	return basedir.Resolve(dir)
+}
+
+// waitForOther waits a moment for a run with another configuration to end.
+func (r *run) waitForOther(ctx context.Context, why error) error {
+	if !r.waiting {
+		r.waiting = true
+		r.display.Show(control.Update{Kind: control.Note, Time: time.Now(), Text: why.Error() + "; waiting for its end"})
+	}
+	if r.interrupted.Load() > 0 {
+		return context.Canceled
+	}
+	select {
+	case <-time.After(100 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // handOver has the master that holds the base directory run the session.

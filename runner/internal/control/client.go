@@ -17,6 +17,10 @@ import (
 // go on with the next master: see [RunRequest.Reattach].
 var ErrGone = errors.New("the master has gone")
 
+// ErrBusy says that the base directory is held by a "bothy run" with another
+// configuration: it will end by itself.
+var ErrBusy = errors.New("another bothy run with another configuration is at work here")
+
 // Client speaks to a master's control interface.
 type Client struct {
 	http http.Client
@@ -124,6 +128,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if resp.StatusCode == http.StatusLocked {
+			return nil, ErrBusy
+		}
 		return nil, &RefusedError{Text: strings.TrimSpace(string(text))}
 	}
 	return resp, nil

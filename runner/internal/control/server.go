@@ -77,7 +77,11 @@ func (s *Server) run(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if err := s.master.Accept(r); err != nil {
+	switch err := s.master.Accept(r); {
+	case errors.Is(err, ErrBusy):
+		http.Error(w, err.Error(), http.StatusLocked)
+		return
+	case err != nil:
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}

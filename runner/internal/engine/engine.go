@@ -236,6 +236,7 @@ type loop struct {
 
 	subscribers map[*Subscription]struct{}
 	tidying     bool // a removal of what is not kept runs
+	tidied      bool // there was one
 	tidyTimer   *deadline
 	sinceTidy   int // builds finished since the last one
 	stopping    bool

@@ -34,8 +34,10 @@ func (l *loop) tidy() {
 		return
 	}
 	l.tidying, l.sinceTidy = true, 0
+	first := !l.tidied
+	l.tidied = true
 	l.cancelTimer(l.tidyTimer)
-	t := &tidier{e: l.e, life: l.e.life, keep: l.conf.Store.KeepBuilds, cap: l.conf.Store.DiskCap}
+	t := &tidier{e: l.e, life: l.e.life, keep: l.conf.Store.KeepBuilds, cap: l.conf.Store.DiskCap, orphans: first}
 	if d := l.conf.Store.KeepLogs; d > 0 {
 		t.logsBefore = time.Now().Add(-d)
 	}
@@ -59,9 +61,15 @@ type tidier struct {
 	keep       int // builds per builder, ≤ 0: all
 	cap        int64
 	logsBefore time.Time
+	orphans    bool // look for logs without a row too
 }
 
 func (t *tidier) run() error {
+	if t.orphans {
+		if err := t.removeOrphans(); err != nil {
+			return err
+		}
+	}
 	r := store.Retention{Builds: max(0, t.keep), LogsBefore: t.logsBefore, Limit: retentionBatch}
 	for {
 		n, _, err := t.remove(r)
@@ -72,6 +80,24 @@ func (t *tidier) run() error {
 			return err
 		}
 	}
+}
+
+// removeOrphans removes logs of earlier masters that the database never heard
+// of: a crash came before their commit, or a power cut undid their removal.
+func (t *tidier) removeOrphans() error {
+	first := t.e.opt.Recovered.NextLog
+	refs, err := t.e.opt.Logs.Orphans(func(id int64) bool {
+		if id >= first || t.life.Err() != nil {
+			return true
+		}
+		_, err := t.e.opt.Store.Log(t.life, id)
+		return !errors.Is(err, store.ErrNotFound) // in doubt it stays
+	})
+	if err != nil || len(refs) == 0 {
+		return err
+	}
+	t.e.log.Info("removing logs that belong to no build", "logs", len(refs))
+	return t.e.opt.Logs.Remove(refs...)
 }
 
 // shrink removes the oldest logs while the base directory is larger than its cap.
