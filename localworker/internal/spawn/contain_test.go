@@ -220,11 +220,13 @@ func TestTwoSpawners(t *testing.T) {
 		run(t, b2, sh(brood(m2)), &record{})
 		grown(t, m1, 3)
 		grown(t, m2, 3)
+		b1.Kill() // no grace
 		end(t, b1)
 		nobody(t, m1)
 		if l := living(t, m2); len(l) != 4 {
 			t.Errorf("of the other spawner's processes %q live", l)
 		}
+		b2.Kill()
 		end(t, b2)
 		nobody(t, m2)
 	})

@@ -200,7 +200,7 @@ func TestSpawnerKilled(t *testing.T) {
 func TestWithoutHelper(t *testing.T) {
 	base := baseID()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "SPAWN_TEST_NO_HELPER=1", "SPAWN_TEST_MASTER=echo $BOTHY_COOKIE; ps -o args= -p $PPID", "SPAWN_TEST_BASE="+base)
+	cmd.Env = append(os.Environ(), "SPAWN_TEST_NO_HELPER=1", "SPAWN_TEST_MASTER=echo $BOTHY_COOKIE; tr '\\0' '\\n' < /proc/$PPID/cmdline", "SPAWN_TEST_BASE="+base)
 	defer spawn.Sweep(context.Background(), spawn.Options{BaseID: base, Epoch: 1 << 40})
 	out, err := cmd.Output()
 	if len(out) == 0 {

@@ -16,5 +16,5 @@ const (
 
 // DiskFull says whether err means that there is no room left.
 func DiskFull(err error) bool {
-	return errors.Is(err, errHandleDiskFull) || errors.Is(err, errDiskFull)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errHandleDiskFull) || errors.Is(err, errDiskFull)
 }

@@ -316,6 +316,9 @@ func (s *Store) interrupted(id int64, ps []place, cut int64) error {
 	}
 	if s.endedElsewhere(id) {
 		s.forget(ps, id)
+		if best.own != nil { // the beginning of a move that failed
+			return errors.Join(best.own.h.f.Close(), os.Remove(s.livePath(id)))
+		}
 		return nil
 	}
 	w := &Writer{s: s, id: id, flags: flagInterrupted}

@@ -61,7 +61,7 @@ func encodeIndex(g *segment, covers int64, es []entry) ([]byte, *segIndex) {
 			x.kill(i, e.size)
 		}
 		body = le.AppendUint64(body, uint64(e.id))
-		for _, v := range [...]uint32{e.off, e.span, e.size, e.recs, e.lines, e.bytes, e.flags &^ flagDead, 0} {
+		for _, v := range [...]uint32{e.off, e.span, e.size, e.recs, e.lines, e.bytes, e.dropped, e.flags &^ flagDead} {
 			body = le.AppendUint32(body, v)
 		}
 	}
@@ -226,14 +226,15 @@ func (x *segIndex) each(path string, f func(entry)) error {
 func parseEntry(b []byte) entry {
 	le := binary.LittleEndian
 	return entry{
-		id:    int64(le.Uint64(b)),
-		off:   le.Uint32(b[8:]),
-		span:  le.Uint32(b[12:]),
-		size:  le.Uint32(b[16:]),
-		recs:  le.Uint32(b[20:]),
-		lines: le.Uint32(b[24:]),
-		bytes: le.Uint32(b[28:]),
-		flags: le.Uint32(b[32:]) &^ flagDead,
+		id:      int64(le.Uint64(b)),
+		off:     le.Uint32(b[8:]),
+		span:    le.Uint32(b[12:]),
+		size:    le.Uint32(b[16:]),
+		recs:    le.Uint32(b[20:]),
+		lines:   le.Uint32(b[24:]),
+		bytes:   le.Uint32(b[28:]),
+		dropped: le.Uint32(b[32:]),
+		flags:   le.Uint32(b[36:]) &^ flagDead,
 	}
 }
 

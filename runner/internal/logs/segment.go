@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,15 +34,22 @@ type segment struct {
 
 // An entry says where a log lies in a segment.
 type entry struct {
-	id     int64
-	off    uint32 // of its first record
-	span   uint32 // from there to the end of its last record; other logs' records may lie between
-	size   uint32 // of its own records
-	recs   uint32
-	lines  uint32
-	bytes  uint32 // of payload
-	flags  uint32
-	resrvd uint32
+	id      int64
+	off     uint32 // of its first record
+	span    uint32 // from there to the end of its last record; other logs' records may lie between
+	size    uint32 // of its own records
+	recs    uint32
+	lines   uint32
+	bytes   uint32 // of payload
+	dropped uint32 // at most math.MaxUint32
+	flags   uint32
+}
+
+// end notes what a finish record says.
+func (e *entry) end(r *record) {
+	lines, n, dropped := r.finish()
+	e.lines, e.bytes, e.dropped = uint32(lines), uint32(n), uint32(min(dropped, math.MaxUint32))
+	e.flags |= flagFinished | uint32(r.flags)
 }
 
 const entrySize = 40
@@ -75,9 +83,7 @@ func (g *segment) note(r *record, off int64, older map[int64]entry) {
 	e.size += uint32(r.size())
 	e.recs = r.seq + 1
 	if r.kind == kindFinish {
-		lines, n, _ := r.finish()
-		e.lines, e.bytes = uint32(lines), uint32(n)
-		e.flags |= flagFinished | uint32(r.flags)
+		e.end(r)
 	}
 	g.fresh[r.id] = e
 }
@@ -216,9 +222,7 @@ func (s *Store) appendShared(w *Writer, b []byte, last *record) error {
 	e.size += uint32(len(b))
 	e.recs = last.seq + 1
 	if last.kind == kindFinish {
-		lines, n, _ := last.finish()
-		e.lines, e.bytes = uint32(lines), uint32(n)
-		e.flags |= flagFinished | uint32(last.flags)
+		e.end(last)
 	}
 	g.fresh[w.id] = e
 	s.syncs.mark(g.h)

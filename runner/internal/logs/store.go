@@ -221,7 +221,9 @@ func (s *Store) Revoke(attempt worker.Token) {
 }
 
 // Sync returns when everything written before the call is on disk. Concurrent
-// callers share the work.
+// callers share the work. After an error the files stay due and a later Sync
+// tries again; the system may have given up on some of their bytes, so that only
+// a power cut would show whether it succeeded: report the error.
 func (s *Store) Sync() error { return s.syncs.sync() }
 
 // Close waits for running compressions to stop and puts everything on disk.

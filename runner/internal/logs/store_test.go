@@ -19,7 +19,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimDir); dir != "" {
+		victim(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var attempt = worker.Token{Epoch: 3, Counter: 7}
 
@@ -449,6 +454,9 @@ func TestCap(t *testing.T) {
 		info := mustFinish(t, w)
 		if !info.Truncated || info.Dropped != total-limit {
 			t.Errorf("info %+v, want %d dropped", info, total-limit)
+		}
+		if got, err := s.Stat(1, ""); err != nil || got != info {
+			t.Errorf("Stat: %+v, %v, want %+v", got, err, info)
 		}
 		same(t, "what is kept", raw(t, s, 1, info.Ref, false), strings.Repeat(line, int(total/100))[:limit])
 		ls, err := mustReader(t, s, 1, info.Ref).Tail(2, worker.Header)

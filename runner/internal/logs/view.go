@@ -87,7 +87,7 @@ func (s *Store) openShared(seg uint32, id int64) (view, error) {
 	}
 	v := view{src: f, file: f, off: int64(e.off), end: int64(e.off) + int64(e.span), shared: true}
 	v.info = Info{
-		Ref: segRef(seg, id), Lines: int64(e.lines), Bytes: int64(e.bytes), Finished: e.flags&flagFinished != 0,
+		Ref: segRef(seg, id), Lines: int64(e.lines), Bytes: int64(e.bytes), Dropped: int64(e.dropped), Finished: e.flags&flagFinished != 0,
 		Truncated: e.flags&flagTruncated != 0, Interrupted: e.flags&flagInterrupted != 0,
 	}
 	return v, nil

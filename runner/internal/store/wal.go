@@ -108,7 +108,8 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	return err
 }
 
-// setBusyTimeout is not prepared: SQLite obeys this pragma when it compiles it.
+// setBusyTimeout is not a prepared statement: SQLite may obey a pragma when it is
+// compiled, not when it runs.
 func (s *Store) setBusyTimeout(ctx context.Context, d time.Duration) error {
 	return s.exec(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", d.Milliseconds()))
 }
