@@ -368,7 +368,11 @@ func (h host) Changed() <-chan struct{} { return h.b.Changed() }
 type controlled struct{ r *Runner }
 
 func (c controlled) RunSession(ctx context.Context, req control.RunRequest, send func(control.Update) error) error {
-	return c.r.engine.RunSession(ctx, req, send)
+	err := c.r.engine.RunSession(ctx, req, send)
+	if errors.Is(err, ErrStopped) {
+		return fmt.Errorf("%w: %w", control.ErrGone, err)
+	}
+	return err
 }
 
 func (c controlled) CancelSession(ctx context.Context, id string, cancel control.Cancel) error {

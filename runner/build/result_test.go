@@ -29,6 +29,9 @@ func TestResultNumbersAndNamesAreBuildbots(t *testing.T) {
 			t.Errorf("Marshal(%v) = %s, %v", r, data, err)
 		}
 	}
+	if None.String() != "none" || Result(9).String() != "result(9)" {
+		t.Errorf("None is %q, 9 is %q", None, Result(9))
+	}
 	if r, err := ParseResult("none"); err == nil {
 		t.Errorf(`ParseResult("none") = %v, want an error`, r)
 	}

@@ -88,6 +88,7 @@ func newRun(c *call) (*run, error) {
 		JSON: c.flag("json"), AdHoc: c.command != nil,
 		Single: len(c.args) == 1 || len(c.args) == 0 && len(r.conf.Builders) == 1,
 	})
+	c.Stderr = beside(r.display, c.Stderr) // log lines must not tear the tree
 	if note != "" {
 		r.display.Show(control.Update{Kind: control.Note, Time: time.Now(), Text: note})
 	}
@@ -309,7 +310,13 @@ func (r *run) interrupts(ctx context.Context, signals <-chan os.Signal) {
 			if client == nil {
 				continue
 			}
-			c := control.Cancel{Now: n > 1, Reason: fmt.Sprintf("interrupted by %s", s)}
+			c := control.Cancel{Now: n > 1, Reason: "interrupted"}
+			if s != os.Interrupt {
+				c.Reason = fmt.Sprintf("stopped by signal: %s", s)
+			}
+			if n == 1 {
+				r.display.Show(control.Update{Kind: control.Note, Time: time.Now(), Text: "stopping; once more: at once"})
+			}
 			if err := client.Cancel(ctx, r.req.Session, c); err != nil && ctx.Err() == nil {
 				fmt.Fprintln(r.call.Stderr, "bothy: cancel:", err)
 			}

@@ -267,7 +267,7 @@ func (c *client) wreck() []worker.Process {
 	if c.method.cgroup() && build != 0 {
 		group = buildGroup(c.group, build)
 	}
-	ended := settle(&strays{base: c.base, self: os.Getpid(), group: group, ours: func(k cookie) bool {
+	ended, _ := settle(&strays{base: c.base, self: os.Getpid(), group: group, ours: func(k cookie) bool {
 		return k.epoch == c.epoch && k.counter == build
 	}}, func() bool { return true }, nil)
 	if group != "" {

@@ -33,7 +33,8 @@ func Sweep(ctx context.Context, o Options) ([]worker.Process, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return settle(&strays{o: o}, func() bool { return true }, nil), ctx.Err()
+	ended, _ := settle(&strays{o: o}, func() bool { return true }, nil)
+	return ended, ctx.Err()
 }
 
 // strays is the crowd of a dead master's processes.

@@ -35,59 +35,46 @@ type containment struct {
 func (c *containment) open(ctx context.Context, o Options) error {
 	c.o = o
 	c.pos = findPosition("/", os.Getpid())
-	c.hello = hello{base: o.BaseID, epoch: o.Epoch, method: Leader}
+	h := &c.hello
+	*h = hello{base: o.BaseID, epoch: o.Epoch, method: Leader}
 	if !mainCalled.Load() {
-		c.hello.method = Group
+		h.method = Group
 		c.say("this program did not call Helper first in main: builds have no spawner, and what they start can outlive a killed master")
 	}
-	c.makeGroup(ctx)
-	if o.Only != "" && c.hello.method != o.Only {
-		if !c.restrict(o.Only) {
-			c.close()
-			return fmt.Errorf("method %s is not available: %s", o.Only, strings.Join(c.support.Text, "; "))
-		}
+	if o.Only == "" || o.Only.cgroup() {
+		c.makeGroup(ctx)
 	}
-	if c.hello.method.spawner() {
+	if o.Only != "" && !c.settleFor(o.Only) {
+		c.close()
+		return fmt.Errorf("method %s is not available: %s", o.Only, strings.Join(c.support.Text, "; "))
+	}
+	if h.method.spawner() {
+		if h.group != "" {
+			c.delegate(builderHome(c.pos.unified))
+		}
 		c.watchMemory()
 	}
-	c.support.Method, c.support.Mode = c.hello.method, c.hello.method.Mode()
+	c.support.Method, c.support.Mode = h.method, h.method.Mode()
 	return nil
+}
+
+// settleFor takes a weaker method than the best.
+func (c *containment) settleFor(m Method) bool {
+	best := c.hello.method
+	c.hello.method = m
+	switch m {
+	case best:
+		return true
+	case Procs, CloneAlone:
+		return best == Clone
+	case Group:
+		return best == Leader
+	}
+	return false
 }
 
 func (c *containment) say(format string, a ...any) {
 	c.support.Text = append(c.support.Text, fmt.Sprintf(format, a...))
-}
-
-// restrict falls back to a weaker method than the best.
-func (c *containment) restrict(m Method) bool {
-	switch m {
-	case Clone, Procs:
-		if c.hello.group == "" || !mainCalled.Load() || m == Clone && c.hello.method != Clone {
-			return false
-		}
-	case CloneAlone:
-		if c.hello.method != Clone {
-			return false
-		}
-	case Leader:
-		if !mainCalled.Load() {
-			return false
-		}
-		c.dropGroup()
-	case Group:
-		c.dropGroup()
-	default:
-		return false
-	}
-	c.hello.method = m
-	return true
-}
-
-func (c *containment) dropGroup() {
-	if c.hello.group != "" {
-		removeGroup(c.hello.group)
-		c.hello.group, c.hello.buildMemory = "", false
-	}
 }
 
 // makeGroup makes the cgroup of all builds, and finds out how commands get into it.
@@ -118,9 +105,6 @@ func (c *containment) makeGroup(ctx context.Context) {
 	}
 	c.hello.group, c.hello.home = group, c.pos.unified
 	c.say("each command gets a cgroup below %s", group)
-	if c.hello.method.spawner() {
-		c.delegate(home)
-	}
 }
 
 // probeClone runs `true` in a fresh cgroup. clone3 may be forbidden (seccomp);

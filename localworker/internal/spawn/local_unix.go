@@ -223,7 +223,10 @@ func (l *local) stop(s stop) error {
 		step = l.commands[len(l.commands)-1].step
 	}
 	l.jobs.Go(func() {
-		ended := settle(&known{l: l, step: step}, l.hard.Load, l.wake)
+		ended, done := settle(&known{l: l, step: step}, l.hard.Load, l.wake)
+		if !done {
+			return // stopping stays: nothing more can be done with this build
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.stopping = false

@@ -24,23 +24,29 @@ type crowd interface {
 	counts(process) bool
 }
 
+// lastHope is how long after the first KILL it is tried to end a crowd. It is
+// over giveUp: by then the master has given up.
+const lastHope = giveUp + time.Second
+
 // settle ends a crowd: TERM to everybody once, and KILL over and over as soon
 // as hard says so. Who is born meanwhile is met in the next round. It returns
-// whom it had to end.
-func settle(c crowd, hard func() bool, wake <-chan struct{}) []worker.Process {
+// whom it had to end, and whether they are gone.
+func settle(c crowd, hard func() bool, wake <-chan struct{}) (ended []worker.Process, done bool) {
 	type id struct {
 		pid   int
 		start uint64
 	}
 	told := map[id]bool{}
-	struck := false
-	var ended []worker.Process
+	var struck time.Time
 	tick := time.NewTicker(settleTick)
 	defer tick.Stop()
 	for {
 		all, sure := c.members()
 		if len(all) == 0 && sure {
-			return ended
+			return ended, true
+		}
+		if !struck.IsZero() && time.Since(struck) > lastHope {
+			return ended, false
 		}
 		kill, fresh := hard(), false
 		for _, p := range all {
@@ -58,9 +64,12 @@ func settle(c crowd, hard func() bool, wake <-chan struct{}) []worker.Process {
 			}
 		}
 		if kill {
-			if !struck || fresh {
+			if struck.IsZero() {
+				struck = time.Now()
+				fresh = true
+			}
+			if fresh {
 				c.strike()
-				struck = true
 			}
 			for _, p := range all {
 				p.signal(unix.SIGKILL)

@@ -19,6 +19,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 )
 
@@ -144,7 +145,9 @@ func (p *Pool) Start(ctx context.Context) (*Spawner, error) {
 func (p *Pool) Close() error { return p.c.close() }
 
 // Probe finds out what [Open] and [Pool.Start] would use, and leaves no trace.
+// It does not touch what a living master of the same base directory made.
 func Probe(ctx context.Context, o Options) (Support, error) {
+	o.BaseID = fmt.Sprintf("probe-%d", os.Getpid())
 	p, err := Open(ctx, o)
 	if err != nil {
 		return Support{}, err

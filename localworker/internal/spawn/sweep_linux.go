@@ -28,7 +28,10 @@ func Sweep(ctx context.Context, o Options) ([]worker.Process, error) {
 	old := func(k cookie) bool { return k.epoch < o.Epoch }
 	s := &strays{base: o.BaseID, self: os.Getpid(), ours: old, oldGroup: func(epoch int64) bool { return epoch < o.Epoch }}
 	s.waitForSpawners(ctx)
-	ended := settle(s, func() bool { return true }, nil)
+	ended, done := settle(s, func() bool { return true }, nil)
+	if !done {
+		o.Logger.Warn("processes of a dead master withstand KILL", "base", o.BaseID)
+	}
 	pos := findPosition("/", os.Getpid())
 	for _, dir := range []string{builderHome(pos.unified), pos.memory} {
 		if dir == "" {

@@ -225,8 +225,9 @@ func (t *tree) stop(s stop) {
 	}
 	t.stopping = true
 	go func() {
-		ended := settle(&condemned{t: t, scope: s.scope}, t.hard.Load, t.wake)
-		t.settled(s.scope, ended)
+		if ended, done := settle(&condemned{t: t, scope: s.scope}, t.hard.Load, t.wake); done {
+			t.settled(s.scope, ended)
+		}
 	}()
 }
 

@@ -128,6 +128,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if resp.StatusCode == http.StatusServiceUnavailable {
+			return nil, fmt.Errorf("%w: %s", ErrGone, strings.TrimSpace(string(text)))
+		}
 		if resp.StatusCode == http.StatusLocked {
 			return nil, ErrBusy
 		}

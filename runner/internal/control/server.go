@@ -18,7 +18,8 @@ const maxRequest = 16 << 20
 
 // Master is what the control interface drives.
 type Master interface {
-	// RunSession runs builds and reports through send until they have ended.
+	// RunSession runs builds and reports through send until they have ended. An
+	// error that wraps ErrGone has the terminal ask the next master.
 	RunSession(ctx context.Context, req RunRequest, send func(Update) error) error
 	CancelSession(ctx context.Context, session string, c Cancel) error
 	// Accept refuses a request that this master cannot serve, for instance
@@ -96,7 +97,11 @@ func (s *Server) run(w http.ResponseWriter, req *http.Request) {
 		return out.Flush()
 	})
 	if err != nil && !started {
-		http.Error(w, err.Error(), http.StatusConflict)
+		code := http.StatusConflict
+		if errors.Is(err, ErrGone) {
+			code = http.StatusServiceUnavailable
+		}
+		http.Error(w, err.Error(), code)
 		return
 	}
 	if err != nil {

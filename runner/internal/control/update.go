@@ -91,8 +91,8 @@ type Submitted struct {
 // Status says what a master does at present.
 type Status struct {
 	PID      int    `json:"pid"`
-	Pending  int    `json:"pending"` // requests
-	Running  int    `json:"running"` // builds
+	Pending  int    `json:"pending"`            // requests
+	Running  int    `json:"running"`            // builds
 	Degraded string `json:"degraded,omitempty"` // why nothing can be recorded
 	Stopping bool   `json:"stopping,omitempty"`
 }

@@ -42,9 +42,13 @@ type buildRun struct {
 	texts   []string
 	planned bool
 	oom     int64
-	left    <-chan struct{} // a Go step that ignores its context
-	rows    int             // steps so far
-	lastRow int             // the latest step that ran
+	left    []<-chan struct{} // Go steps that ignore their context
+	lost    bool              // the worker went away
+	rows    int               // steps so far
+	lastRow int               // the latest step that ran
+
+	cleaning context.Context // of always_run steps after a stop; nil: not begun
+	cleaned  context.CancelFunc
 }
 
 func (r *buildRun) log() *slog.Logger {
@@ -58,6 +62,9 @@ func (r *buildRun) run() {
 		if p := recover(); p != nil {
 			r.log().Error("panic in a build", "panic", p, "stack", string(debug.Stack()))
 			r.fail(build.Exception, build.CauseMaster, fmt.Sprintf("panic: %v", p))
+			if r.wb != nil {
+				r.end()
+			}
 		}
 		r.report()
 	}()
@@ -71,9 +78,12 @@ func (r *buildRun) run() {
 	}
 	for i := range r.conf.Steps {
 		r.runStep(&r.conf.Steps[i])
-		if r.b.hard.Err() != nil {
+		if r.lost || r.b.hard.Err() != nil {
 			break
 		}
+	}
+	if r.cleaned != nil {
+		r.cleaned()
 	}
 	r.stopReason()
 	r.end()
@@ -159,7 +169,9 @@ func (r *buildRun) end() {
 	if r.result == build.Failure || r.result == build.Exception {
 		keep = worker.RetainDir
 	}
-	receipt, err := r.wb.End(context.WithoutCancel(r.b.hard), keep)
+	wb := r.wb
+	r.wb = nil // ended once, whatever happens in it
+	receipt, err := wb.End(context.WithoutCancel(r.b.hard), keep)
 	if err != nil {
 		r.log().Error("cannot end the build on its worker", "err", err)
 		if r.result != build.Retry && !errors.Is(err, worker.ErrLost) {

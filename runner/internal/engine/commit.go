@@ -37,7 +37,7 @@ func (e *Engine) commitLoop() {
 			}
 		}
 		if err == nil && job.batch.Len() > 0 {
-			err = e.opt.Store.Commit(job.batch)
+			err = e.commit(job.batch)
 		}
 		if err == nil {
 			for _, f := range job.effects {
@@ -78,7 +78,7 @@ func (l *loop) commitDone(r commitResult) {
 		r.err = nil
 	}
 	if r.err == nil {
-		if l.degraded != nil {
+		if l.degraded != nil && len(l.unfinished) == 0 {
 			l.log.Info("recording again", "after", l.degraded)
 			l.degraded = nil
 			if b := l.opt.Ballast; b != nil {

@@ -42,7 +42,7 @@ func (l *loop) configure() error {
 		})
 	}
 	l.queue.SetBuilder(queue.Builder{Name: Command, Workers: all})
-	l.setHost()
+	l.setHost("")
 	return nil
 }
 

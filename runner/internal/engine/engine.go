@@ -90,12 +90,13 @@ type Engine struct {
 	die    context.CancelFunc
 	group  sync.WaitGroup // of every goroutine but the loop's
 	logIDs atomic.Int64   // the last log's id
+	commit func(*store.Batch) error
 	l      *loop
 }
 
 // New prepares an engine; nothing runs before Run.
 func New(o Options) (*Engine, error) {
-	e := &Engine{opt: o, log: o.Logger, done: make(chan struct{})}
+	e := &Engine{opt: o, log: o.Logger, done: make(chan struct{}), commit: o.Store.Commit}
 	e.mail.wake = make(chan struct{}, 1)
 	e.life, e.die = context.WithCancel(context.Background())
 	e.logIDs.Store(o.Recovered.NextLog - 1)
@@ -114,7 +115,6 @@ func (e *Engine) Run() {
 	e.group.Add(1)
 	go e.commitLoop()
 	e.l.run()
-	e.mail.close()
 	e.die()
 	close(e.l.jobs)
 	for s := range e.l.subscribers {
@@ -159,6 +159,34 @@ func (e *Engine) call(ctx context.Context, f func(*loop)) error {
 	}
 }
 
+// record is call for what must not be told before it is on disk. It waits for
+// that, unless f returns an error.
+func (e *Engine) record(ctx context.Context, f func(*loop) error) error {
+	reply := make(chan error, 1)
+	if !e.post(func(l *loop) {
+		if err := f(l); err != nil {
+			reply <- err
+			return
+		}
+		l.effect(func() { reply <- nil })
+	}) {
+		return ErrStopped
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.done:
+		select {
+		case err := <-reply:
+			return err
+		default:
+			return ErrStopped
+		}
+	}
+}
+
 // mailbox is the loop's inbox. It has no bound of its own: its senders wait
 // for replies or are builds, of which there are few.
 type mailbox struct {
@@ -195,11 +223,12 @@ func (m *mailbox) take() []func(*loop) {
 	return q
 }
 
-func (m *mailbox) close() {
+// close refuses what comes from now on and returns what was not yet taken.
+func (m *mailbox) close() []func(*loop) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.closed = true
-	m.queue = nil
-	m.mu.Unlock()
+	return m.queue
 }
 
 // loop is the state that only the loop's goroutine touches.
@@ -241,7 +270,6 @@ type loop struct {
 	sinceTidy   int // builds finished since the last one
 	stopping    bool
 	stopMode    StopMode
-	hostFull    bool // another Runner of the process holds what the queue wanted
 }
 
 func newLoop(e *Engine) (*loop, error) {
@@ -291,6 +319,10 @@ func (l *loop) run() {
 		l.turn()
 	}
 	l.timer.Stop()
+	// What came too late may hold something: a connection, a share of the machine.
+	for _, f := range l.e.mail.close() {
+		f(l)
+	}
 	l.releaseWorkers()
 }
 

@@ -121,16 +121,19 @@ func (s *Subscription) take() (evs []Event, more bool) {
 }
 
 // Subscribe returns the events from now on, only those of a session unless it
-// is "". The subscription holds from the moment Subscribe returns; the
-// sequence ends when ctx does, or the engine, and must be used.
+// is "". The subscription holds from the moment Subscribe returns. It and the
+// sequence end when ctx does, or the engine.
 func (e *Engine) Subscribe(ctx context.Context, session string) (iter.Seq[Event], error) {
 	s := &Subscription{session: session, wake: make(chan struct{}, 1)}
 	// No need to wait: whatever the caller asks for later comes after it.
 	if !e.post(func(l *loop) { l.subscribers[s] = struct{}{} }) {
 		return nil, ErrStopped
 	}
+	drop := func() { e.post(func(l *loop) { delete(l.subscribers, s) }) }
+	unused := context.AfterFunc(ctx, drop)
 	return func(yield func(Event) bool) {
-		defer e.post(func(l *loop) { delete(l.subscribers, s) })
+		defer drop()
+		defer unused()
 		for {
 			evs, more := s.take()
 			for _, ev := range evs {

@@ -51,6 +51,7 @@ func (r *buildRun) goStep(ctx context.Context, st *config.Step, sl *stepLog) out
 	}
 	sl.header("func %s", st.Func)
 	fence := &fence{}
+	defer fence.close() // also to what the function left running
 	call := StepCall{
 		Builder: r.row.Builder, Number: r.row.Number, Attempt: r.row.Attempt, Worker: r.row.Worker,
 		Step: st.Name, Dir: r.absDir(cmd.Dir), Env: cmd.Env, Props: r.props.Clone(), Logger: r.log(),
@@ -90,9 +91,9 @@ func (r *buildRun) goStep(ctx context.Context, st *config.Step, sl *stepLog) out
 		select {
 		case e = <-ended:
 		case <-grace.C:
-			return r.abandon(st, fence, returned)
+			return r.abandon(st, returned)
 		case <-r.b.hard.Done():
-			return r.abandon(st, fence, returned)
+			return r.abandon(st, returned)
 		}
 	}
 	switch {
@@ -112,11 +113,10 @@ func (r *buildRun) goStep(ctx context.Context, st *config.Step, sl *stepLog) out
 }
 
 // abandon gives up a function that did not return.
-func (r *buildRun) abandon(st *config.Step, f *fence, returned <-chan struct{}) outcome {
-	f.close()
-	r.left = returned
+func (r *buildRun) abandon(st *config.Step, returned <-chan struct{}) outcome {
+	r.left = append(r.left, returned)
 	r.halted = true
-	text := fmt.Sprintf("step function %s did not return within %s; its slot stays taken until it does", st.Func, st.SigtermTime)
+	text := fmt.Sprintf("step function %s did not return within %s; its slot stays taken until it does", st.Func, max(0, st.SigtermTime))
 	if r.b.halt.Err() != nil {
 		return outcome{result: build.Cancelled, text: text}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,10 +47,8 @@ type request struct {
 	spec    spec
 	conf    *config.Builder // of an ad-hoc command; nil: the configured builder
 	running *running
-	// exception history, for the text of a request that used up its retries
-	lost []string
-	done chan struct{} // closed when the finished row is on disk
-	last store.Build   // the latest build, valid once done is closed
+	done    chan struct{} // closed when the finished row is on disk
+	last    store.Build   // the latest build, valid once done is closed
 }
 
 // Ticket is a handle on an accepted request.
@@ -68,34 +67,18 @@ func (t *Ticket) Outcome() (store.Request, store.Build) { return t.r.row, t.r.la
 // Submit accepts all submissions, or none. When it returns without an error
 // they are on disk.
 func (e *Engine) Submit(ctx context.Context, subs ...Submission) ([]*Ticket, error) {
-	type answer struct {
-		tickets []*Ticket
-		err     error
+	var tickets []*Ticket
+	err := e.record(ctx, func(l *loop) (err error) {
+		tickets, err = l.submit(subs)
+		return err
+	})
+	switch {
+	case err == nil:
+		return tickets, nil
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return nil, fmt.Errorf("the request may have been accepted: %w", err)
 	}
-	reply := make(chan answer, 1)
-	if !e.post(func(l *loop) {
-		tickets, err := l.submit(subs)
-		if err != nil {
-			reply <- answer{err: err}
-			return
-		}
-		l.effect(func() { reply <- answer{tickets: tickets} })
-	}) {
-		return nil, ErrStopped
-	}
-	select {
-	case a := <-reply:
-		return a.tickets, a.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("the request may have been accepted: %w", ctx.Err())
-	case <-e.done:
-		select {
-		case a := <-reply:
-			return a.tickets, a.err
-		default:
-			return nil, ErrStopped
-		}
-	}
+	return nil, err
 }
 
 func (l *loop) submit(subs []Submission) ([]*Ticket, error) {
@@ -241,13 +224,10 @@ func (l *loop) finishRequest(r *request, result build.Result, text string) {
 }
 
 // Cancel ends a request: a pending one at once, a running one with its build.
-// With now the build gets neither grace nor always_run steps.
+// With now the build gets neither grace nor always_run steps. When Cancel
+// returns nil the end of a pending request is on disk.
 func (e *Engine) Cancel(ctx context.Context, id int64, reason string, now bool) error {
-	var err error
-	if cerr := e.call(ctx, func(l *loop) { err = l.cancelRequest(id, reason, now) }); cerr != nil {
-		return cerr
-	}
-	return err
+	return e.record(ctx, func(l *loop) error { return l.cancelRequest(id, reason, now) })
 }
 
 func (l *loop) cancelRequest(id int64, reason string, now bool) error {
@@ -272,7 +252,9 @@ func (e *Engine) Why(ctx context.Context, id int64) ([]queue.Reason, error) {
 			why = []queue.Reason{{Reason: l.degraded.Error()}}
 			return
 		}
-		why = l.queue.Why(id, time.Now())
+		if why = l.queue.Why(id, time.Now()); why != nil && l.stopping {
+			why = []queue.Reason{{Reason: ErrStopped.Error()}}
+		}
 	})
 	return why, err
 }
@@ -298,6 +280,13 @@ func (l *loop) recover(rec store.Recovered) {
 		b := u.Build
 		b.Result, b.Completed = build.Retry, now
 		b.Text = "retry: the master ended while it ran"
+		r := l.requests[b.Request]
+		if r != nil {
+			r.row.State = store.Pending
+			r.count(b) // a build may be the cause of a crash
+			l.gaveUp(r, &b)
+			r.last = b
+		}
 		l.batch.PutBuild(&b)
 		for _, s := range u.Steps {
 			s.Result, s.Completed, s.Text = build.Retry, now, "the master ended while it ran"
@@ -306,23 +295,15 @@ func (l *loop) recover(rec store.Recovered) {
 		for _, lg := range u.Logs {
 			l.endLog(lg)
 		}
-		r := l.requests[b.Request]
-		if r == nil {
-			continue
-		}
-		r.row.State = store.Pending
-		r.row.Retries++ // a crash counts: a build may be its cause
-		r.last = b
 	}
 	for _, id := range slices.Sorted(maps.Keys(l.requests)) {
 		r := l.requests[id]
 		r.row.State = store.Pending
-		limit, known := l.maxRetries(r)
 		switch {
-		case !known:
-			l.finishRequest(r, build.Cancelled, "its builder is no longer configured")
-		case r.row.Retries > limit:
-			l.finishRequest(r, build.Exception, retriesText(r))
+		case l.confOf(r) == nil:
+			l.finishRequest(r, build.Cancelled, noBuilder)
+		case r.last.Cause == string(build.CauseRetries):
+			l.finishRequest(r, build.Exception, r.last.Text)
 		default:
 			l.put(r)
 			l.enqueue(r)
@@ -342,27 +323,34 @@ func (l *loop) expireOrphan(r *request) {
 	l.in(sessionReturn, func(l *loop) {
 		if l.requests[r.row.ID] == r && r.running == nil && l.sessions[r.row.Session] == nil {
 			l.queue.Remove(r.row.ID)
-			l.finishRequest(r, build.Cancelled, "the terminal that asked for it has gone")
+			l.finishRequest(r, build.Cancelled, goneText)
 		}
 	})
 }
 
-// maxRetries is how often a request may be run again; known is false when
-// its builder is gone.
-func (l *loop) maxRetries(r *request) (n int, known bool) {
-	b := l.confOf(r)
-	if b == nil {
-		return 0, false
+// noBuilder is said of requests whose builder was taken out of the configuration.
+const noBuilder = "its builder is no longer configured"
+
+// count notes an attempt that counts against max_retries. Until a request is
+// finished its text is the list of these.
+func (r *request) count(b store.Build) {
+	r.row.Retries++
+	if r.row.Text != "" {
+		r.row.Text += "; "
 	}
-	return max(0, b.MaxRetries), true
+	r.row.Text += fmt.Sprintf("%d on %s: %s", b.Number, b.Worker, b.Text)
 }
 
-func retriesText(r *request) string {
-	text := fmt.Sprintf("gave up after %d attempts", r.row.Attempts)
-	for _, s := range r.lost {
-		text += "; " + s
+// gaveUp reports whether the request was lost too often to be run again. Then
+// its last build is an EXCEPTION that tells all of it.
+func (l *loop) gaveUp(r *request, last *store.Build) bool {
+	conf := l.confOf(r)
+	if conf == nil || r.row.Retries <= max(0, conf.MaxRetries) {
+		return false
 	}
-	return text
+	last.Result, last.Cause = build.Exception, string(build.CauseRetries)
+	last.Text = fmt.Sprintf("gave up after %d attempts; %s", r.row.Attempts, r.row.Text)
+	return true
 }
 
 // confOf is the builder a request runs, as configured now.

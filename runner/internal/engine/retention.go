@@ -15,7 +15,7 @@ import (
 
 const (
 	// retentionFirst is when a new master first looks for what is not kept.
-	retentionFirst = time.Minute
+	retentionFirst = 5 * time.Second
 	// retentionEvery is how often it looks again.
 	retentionEvery = time.Hour
 	// retentionBuilds are so many finished builds that it looks before its time.
@@ -65,6 +65,11 @@ type tidier struct {
 }
 
 func (t *tidier) run() error {
+	if b := t.e.opt.Ballast; b != nil {
+		if err := b.Restore(); err != nil {
+			t.e.log.Warn("no ballast for a full disk", "err", err)
+		}
+	}
 	if t.orphans {
 		if err := t.removeOrphans(); err != nil {
 			return err

@@ -1,8 +1,8 @@
 package engine
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"time"
 
 	"bothy/runner/build"
@@ -11,16 +11,17 @@ import (
 	"bothy/runner/worker"
 )
 
-// running is a build that holds a worker. Its fields below the line belong to
-// the build's goroutine.
+// running is a build that holds a worker. The build's goroutine uses halt, hard
+// and slot; all else is the loop's.
 type running struct {
 	row      store.Build
 	req      *request
 	assigned queue.Assignment
 	release  func() // gives the machine budget back
 	slot     any
-	fenced   bool // results that still come are refused
-	stopped  bool
+	conn     worker.Conn
+	fenced   bool          // results that still come are refused
+	cancel   *stopCause    // somebody cancelled it
 	granted  chan struct{} // a step's locks were granted
 
 	halt context.Context // ends when the build is to stop
@@ -43,7 +44,9 @@ func (c stopCause) Error() string { return c.text }
 
 // stop ends the build. A second call matters only if it is harder.
 func (b *running) stop(c stopCause) {
-	b.stopped = true
+	if c.result == build.Cancelled && b.cancel == nil {
+		b.cancel = &c
+	}
 	b.cancelHalt(c)
 	if c.now {
 		b.cancelHard()
@@ -52,7 +55,7 @@ func (b *running) stop(c stopCause) {
 
 // decide starts what can start.
 func (l *loop) decide(now time.Time) {
-	if l.degraded != nil || l.stopping || l.hostFull {
+	if l.degraded != nil || l.stopping {
 		return
 	}
 	for {
@@ -61,13 +64,17 @@ func (l *loop) decide(now time.Time) {
 			break
 		}
 		r := l.requests[a.Request.ID]
+		if a.Host != localHost {
+			l.start(r, a, nil, func() {}, now)
+			continue
+		}
 		slot, release, ok := l.opt.Host.Reserve(a.Need)
 		if !ok {
 			// Another Runner of this process took it between our looking and now.
 			l.queue.Release(a)
 			l.enqueue(r)
-			l.hostFull = true // until Host notifies
-			break
+			l.setHost("another runner of this process uses the machine") // until Host notifies
+			continue
 		}
 		l.start(r, a, slot, release, now)
 	}
@@ -95,6 +102,7 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 	r.running = b
 	l.builds[b.row.ID] = b
 	w := l.workers[a.Worker]
+	b.conn = w.conn
 	run := &buildRun{
 		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, need: a.Need, mayGrow: r.row.Memory == 0,
 		row: b.row, expected: l.expected(r, hash),
@@ -123,8 +131,8 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 type buildDone struct {
 	row     store.Build // Result, Text, Cause, Dir, Kept, usage and receipt are set
 	planned bool
-	oom     int64           // with a RETRY for want of memory: what to plan next time, bytes
-	held    <-chan struct{} // closes when the slot may be given to another; nil: now
+	oom     int64             // with a RETRY for want of memory: what to plan next time, bytes
+	held    []<-chan struct{} // the slot may be given to another once all are closed
 }
 
 // buildEnded takes a build's result. The slot is free at once, before the
@@ -140,18 +148,26 @@ func (l *loop) buildEnded(b *running, d buildDone) {
 	b.row.Completed = time.Now()
 	delete(l.builds, b.row.ID)
 	r.running = nil
-	if d.held == nil {
+	if len(d.held) == 0 {
 		l.free(b)
 	} else {
 		l.e.group.Add(1)
 		go func() {
 			defer l.e.group.Done()
-			select {
-			case <-d.held:
+			for _, c := range d.held {
+				<-c
 			}
-			l.e.post(func(l *loop) { l.free(b) })
+			if !l.e.post(func(l *loop) { l.free(b) }) {
+				b.release()
+			}
 		}()
 	}
+	select {
+	case <-b.conn.Done(): // known before watch says so: nothing more must start there
+		l.lost(l.workers[b.row.Worker], b.conn)
+	default:
+	}
+	result, text := l.verdict(b, d)
 	row := b.row
 	l.batch.PutBuild(&row)
 	r.last = row
@@ -161,35 +177,40 @@ func (l *loop) buildEnded(b *running, d buildDone) {
 	}
 	l.publish(Event{Kind: BuildDone, Request: r.row, Build: row})
 
-	if row.Result != build.Retry {
-		l.finishRequest(r, row.Result, row.Text)
+	if result != build.Retry {
+		l.finishRequest(r, result, text)
 		return
 	}
-	l.retry(r, row, d)
+	r.row.State = store.Pending
+	l.put(r)
+	l.publish(Event{Kind: RequestRetry, Request: r.row, Build: row})
+	l.enqueue(r) // at its place
 }
 
-// retry puts the request of a build that is to run again back to its place.
-func (l *loop) retry(r *request, row store.Build, d buildDone) {
-	r.row.State = store.Pending
+// verdict says what becomes of the request; RETRY means that it runs again. What
+// ends the request decides the result of its last build too.
+func (l *loop) verdict(b *running, d buildDone) (build.Result, string) {
+	r, row := b.req, &b.row
+	if row.Result != build.Retry {
+		return row.Result, row.Text
+	}
+	if b.cancel != nil { // it came when the build had an end already
+		row.Result, row.Text = build.Cancelled, "cancelled: "+b.cancel.text
+		return row.Result, row.Text
+	}
 	switch {
 	case d.oom > 0:
 		r.row.Memory = d.oom
 	case !d.planned:
-		r.row.Retries++
-		r.lost = append(r.lost, fmt.Sprintf("%d on %s: %s", row.Number, row.Worker, row.Text))
+		r.count(*row)
 	}
-	limit, known := l.maxRetries(r)
 	switch {
-	case !known:
-		l.finishRequest(r, build.Cancelled, "its builder is no longer configured")
-	case r.row.Retries > limit:
-		r.row.Text = retriesText(r)
-		l.finishRequest(r, build.Exception, r.row.Text)
-	default:
-		l.put(r)
-		l.publish(Event{Kind: RequestRetry, Request: r.row, Build: row})
-		l.enqueue(r)
+	case l.confOf(r) == nil:
+		return build.Cancelled, noBuilder
+	case l.gaveUp(r, row):
+		return row.Result, row.Text
 	}
+	return build.Retry, ""
 }
 
 // free gives back what the build held.
@@ -220,13 +241,14 @@ func (l *loop) stepEnded(b *running, s store.Step) {
 // hostChanged is called when the machine's limits, its pressure or the share
 // of other Runners changed.
 func (l *loop) hostChanged() {
-	l.hostFull = false
-	l.setHost()
+	l.setHost("")
 }
 
-func (l *loop) setHost() {
+// setHost tells the queue what the machine can take now; unless it says why it
+// is blocked itself, why does.
+func (l *loop) setHost(why string) {
 	slots, cpus, memory, blocked := l.opt.Host.Capacity()
-	l.queue.SetHost(queue.Host{Name: localHost, Slots: slots, CPUs: cpus, Memory: memory, Blocked: blocked})
+	l.queue.SetHost(queue.Host{Name: localHost, Slots: slots, CPUs: cpus, Memory: memory, Blocked: cmp.Or(blocked, why)})
 }
 
 // lockStep asks for a step's locks; granted is closed when it has them.

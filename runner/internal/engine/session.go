@@ -31,12 +31,15 @@ type session struct {
 	env []string
 }
 
-// Run carries out what a terminal asks for and tells it through send, in
+// RunSession carries out what a terminal asks for and tells it through send, in
 // order, until all its builds have ended. When ctx ends, or send fails, the
 // terminal has gone: its builds are cancelled.
 func (e *Engine) RunSession(ctx context.Context, req control.RunRequest, send func(control.Update) error) error {
-	s := &terminal{e: e, req: req, sendTo: send, running: map[int64]*watched{}, waiting: map[int64]*Ticket{}, why: map[int64]string{}}
-	return s.run(ctx)
+	t := &terminal{
+		e: e, req: req, sendTo: send, broken: make(chan struct{}),
+		running: map[int64]*watched{}, waiting: map[int64]*Ticket{}, why: map[int64]string{},
+	}
+	return t.run(ctx)
 }
 
 // CancelSession stops all that a terminal asked for.
@@ -65,12 +68,13 @@ func (l *loop) cancelPending(id, reason string) {
 	}
 }
 
-// openSession makes the session known and lets its earlier requests go on.
+// openSession makes the session known and lets its earlier requests go on: all
+// of them, since the terminal may not have heard of each.
 func (l *loop) openSession(req control.RunRequest) []*Ticket {
 	l.sessions[req.Session] = &session{dir: req.Dir, env: SessionEnv(req.Env)}
 	var back []*Ticket
-	for _, id := range req.Reattach {
-		if r := l.requests[id]; r != nil && r.row.Session == req.Session {
+	for id, r := range l.requests {
+		if r.row.Session == req.Session {
 			l.queue.SetHeld(id, "")
 			back = append(back, &Ticket{id, r})
 		}
@@ -85,6 +89,7 @@ type terminal struct {
 	sendTo   func(control.Update) error
 	sendMu   sync.Mutex
 	sendErr  error
+	broken   chan struct{}      // closed with the first error of sendTo
 	running  map[int64]*watched // by build id
 	waiting  map[int64]*Ticket
 	why      map[int64]string
@@ -95,9 +100,18 @@ type terminal struct {
 func (t *terminal) send(u control.Update) {
 	t.sendMu.Lock()
 	defer t.sendMu.Unlock()
-	if t.sendErr == nil {
-		t.sendErr = t.sendTo(u)
+	if t.sendErr != nil {
+		return
 	}
+	if t.sendErr = t.sendTo(u); t.sendErr != nil {
+		close(t.broken)
+	}
+}
+
+func (t *terminal) err() error {
+	t.sendMu.Lock()
+	defer t.sendMu.Unlock()
+	return t.sendErr
 }
 
 func (t *terminal) run(ctx context.Context) error {
@@ -107,37 +121,62 @@ func (t *terminal) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var back []*Ticket
-	if err := t.e.call(ctx, func(l *loop) { back = l.openSession(t.req) }); err != nil {
-		return err
-	}
 	defer t.e.post(func(l *loop) {
-		l.cancelSession(t.req.Session, control.Cancel{Reason: "the terminal that asked for it has gone"})
+		l.cancelSession(t.req.Session, control.Cancel{Reason: goneText})
 		delete(l.sessions, t.req.Session)
 	})
-	subs, err := t.submissions()
+	var tickets []*Ticket
+	err = t.e.record(ctx, func(l *loop) error {
+		tickets = l.openSession(t.req)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	tickets, err := t.e.Submit(ctx, subs...)
-	if err != nil {
-		return err
+	if len(tickets) == 0 && t.req.Reattach == nil {
+		subs, err := t.submissions()
+		if err != nil {
+			return err
+		}
+		if tickets, err = t.e.Submit(ctx, subs...); err != nil {
+			return err
+		}
 	}
-	for _, k := range append(back, tickets...) {
+	for _, k := range tickets {
 		t.waiting[k.ID] = k
 	}
+	if err := t.settle(ctx); err != nil {
+		return err
+	}
 	if len(t.waiting) == 0 {
-		t.send(control.Update{Kind: control.End, Time: time.Now(), Result: build.Success})
-		return t.sendErr
+		t.end()
+		return t.err()
 	}
 	return t.listen(ctx, events)
 }
 
-// submissions are the requests to make; a terminal that comes back makes none.
-func (t *terminal) submissions() ([]Submission, error) {
-	if t.req.Reattach != nil {
-		return nil, nil
+// goneText is said of requests that nobody waits for any more.
+const goneText = "the terminal that asked for it has gone"
+
+// settle tells of requests that were finished while the terminal was away.
+func (t *terminal) settle(ctx context.Context) error {
+	for _, id := range t.req.Reattach {
+		if t.waiting[id] != nil {
+			continue
+		}
+		row, err := t.e.opt.Store.Request(ctx, id)
+		if err != nil {
+			return err
+		}
+		if row.Session == t.req.Session && row.State == store.Done {
+			t.event(Event{Kind: RequestDone, Time: row.Completed, Request: row})
+		}
 	}
+	return nil
+}
+
+// submissions are the requests to make.
+func (t *terminal) submissions() ([]Submission, error) {
 	props := build.Properties{}
 	for name, v := range t.req.Props {
 		if err := props.Set(name, v, "Command Line"); err != nil {
@@ -186,7 +225,7 @@ func (t *terminal) listen(ctx context.Context, events func(func(Event) bool)) er
 	defer t.dropAll()
 	tick := time.NewTicker(whyAfter)
 	defer tick.Stop()
-	gone := ctx.Done()
+	gone, broken := ctx.Done(), t.broken
 	for {
 		select {
 		case ev, ok := <-feed:
@@ -196,17 +235,23 @@ func (t *terminal) listen(ctx context.Context, events func(func(Event) bool)) er
 			t.event(ev)
 			if len(t.waiting) == 0 {
 				t.end()
-				return t.sendErr
+				return t.err()
 			}
 		case <-tick.C:
 			t.explain(ctx)
 		case <-gone:
 			gone = nil
-			t.e.post(func(l *loop) {
-				l.cancelSession(t.req.Session, control.Cancel{Reason: "the terminal that asked for it has gone"})
-			})
+			t.leave()
+		case <-broken:
+			broken = nil
+			t.leave()
 		}
 	}
+}
+
+// leave cancels what nobody will see the end of.
+func (t *terminal) leave() {
+	t.e.post(func(l *loop) { l.cancelSession(t.req.Session, control.Cancel{Reason: goneText}) })
 }
 
 func (t *terminal) event(ev Event) {
@@ -303,6 +348,9 @@ func (t *terminal) end() {
 	worst, code := build.None, 0
 	for _, r := range t.results {
 		worst = build.Worst(worst, r)
+	}
+	if len(t.results) == 0 {
+		worst = build.Success
 	}
 	switch {
 	case slices.Contains(t.results, build.Exception), slices.Contains(t.results, build.Retry):

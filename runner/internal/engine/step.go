@@ -26,19 +26,19 @@ func (r *buildRun) runStep(st *config.Step) {
 	}
 	ctx := r.b.halt
 	if stopped {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(r.b.hard, cmp.Or(r.conf.CleanupTime, CleanupTime))
-		defer cancel()
+		if ctx = r.cleanup(); ctx.Err() != nil {
+			return
+		}
 	}
 	r.rows++
 	row := store.Step{Build: r.row.ID, Number: r.rows, Name: st.Name, Started: time.Now(), Result: build.None, Text: "running"}
 
 	doIt, err := r.condition(st.DoIf, true, nil)
 	if err == nil && !doIt {
-		row.Completed, row.Result, row.Text = row.Started, build.Skipped, "skipped"
-		r.hide(st, &row)
+		out := r.hide(st, &row, outcome{result: build.Skipped})
+		row.Completed, row.Result, row.Text = row.Started, out.result, out.describe()
 		r.e.post(func(l *loop) { l.stepEnded(r.b, row) })
-		r.result, _ = st.Flags.Apply(build.Skipped, r.result)
+		r.take(st, out)
 		return
 	}
 	sl, lerr := r.newLog(row.Number, "stdio")
@@ -47,7 +47,8 @@ func (r *buildRun) runStep(st *config.Step) {
 		return
 	}
 	r.lastRow = row.Number
-	r.e.post(func(l *loop) { l.stepStarted(r.b, row, sl.row, r.expected.Steps[st.Name]) })
+	began := row // the loop's own copy: row is written to below
+	r.e.post(func(l *loop) { l.stepStarted(r.b, began, sl.row, r.expected.Steps[st.Name]) })
 
 	out := outcome{result: build.Exception, cause: build.CauseConfig}
 	if err != nil {
@@ -64,14 +65,22 @@ func (r *buildRun) runStep(st *config.Step) {
 	if ctx.Err() != nil && out.result != build.Exception && out.result != build.Retry {
 		out.result = build.Cancelled
 	}
+	out = r.hide(st, &row, out)
 	row.Completed, row.Result, row.Text = time.Now(), out.result, out.describe()
 	if out.result != build.Success || out.text != "" {
 		sl.header("%s", out.describe())
 	}
 	sl.finish()
-	r.hide(st, &row)
 	r.e.post(func(l *loop) { l.stepEnded(r.b, row) })
 	r.take(st, out)
+}
+
+// cleanup bounds all always_run steps of a build that was stopped, together.
+func (r *buildRun) cleanup() context.Context {
+	if r.cleaning == nil {
+		r.cleaning, r.cleaned = context.WithTimeout(r.b.hard, cmp.Or(r.conf.CleanupTime, CleanupTime))
+	}
+	return r.cleaning
 }
 
 // take adds a step's outcome to the build's.
@@ -87,9 +96,10 @@ func (r *buildRun) take(st *config.Step, out outcome) {
 	var halt bool
 	r.result, halt = st.Flags.Apply(out.result, r.result)
 	r.halted = r.halted || halt
+	r.lost = r.lost || out.lost
 	if r.result != before || halt {
-		if out.cause != "" && r.row.Cause == "" && r.result == build.Exception {
-			r.row.Cause = string(out.cause)
+		if r.row.Cause == "" && r.result == build.Exception {
+			r.row.Cause = string(cmp.Or(out.cause, build.CauseStep)) // decode_rc can say EXCEPTION
 		}
 		r.texts = append(r.texts, fmt.Sprintf("'%s' %s", st.Name, out.describe()))
 	}
@@ -101,6 +111,7 @@ type outcome struct {
 	cause  build.Cause // of an EXCEPTION
 	text   string
 	oom    *worker.OOM
+	lost   bool // the worker went away
 }
 
 func (o outcome) describe() string {
@@ -164,7 +175,7 @@ func (r *buildRun) command(ctx context.Context, st *config.Step, sl *stepLog) ou
 	}
 	switch {
 	case errors.Is(err, worker.ErrLost):
-		return outcome{result: build.Retry, text: err.Error()}
+		return outcome{result: build.Retry, text: err.Error(), lost: true}
 	case errors.Is(err, worker.ErrStart):
 		return outcome{result: build.Failure, text: err.Error()}
 	case err != nil:
@@ -328,13 +339,14 @@ func (r *buildRun) condition(s string, otherwise bool, kw map[string]any) (bool,
 }
 
 // hide decides whether the step is shown. What it may ask for is %(kw:result)s.
-func (r *buildRun) hide(st *config.Step, row *store.Step) {
-	hidden, err := r.condition(st.HideIf, false, map[string]any{"result": row.Result.String()})
-	if err != nil {
-		row.Result, row.Text = build.Exception, fmt.Sprintf("hide_if: %v", err)
-		return
+// It returns the step's outcome, another one if the condition is at fault.
+func (r *buildRun) hide(st *config.Step, row *store.Step, out outcome) outcome {
+	hidden, err := r.condition(st.HideIf, false, map[string]any{"result": out.result.String()})
+	if err != nil && build.Worst(out.result, build.Exception) == build.Exception {
+		return outcome{result: build.Exception, cause: build.CauseConfig, text: fmt.Sprintf("hide_if: %v", err)}
 	}
 	row.Hidden = hidden
+	return out
 }
 
 // absDir is where a path of the step is, seen from the build's directory.

@@ -89,7 +89,7 @@ func (e *Engine) watch(w *workerState, conn worker.Conn) {
 // lost takes note that a connection has ended. Its builds end by themselves
 // with worker.ErrLost.
 func (l *loop) lost(w *workerState, conn worker.Conn) {
-	if w.conn != conn {
+	if w == nil || w.conn != conn {
 		return
 	}
 	w.conn, w.why = nil, "not connected"

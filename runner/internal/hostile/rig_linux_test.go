@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -198,6 +199,21 @@ func (p *process) signalGroup(sig syscall.Signal) {
 	p.t.Helper()
 	if err := syscall.Kill(-p.cmd.Process.Pid, sig); err != nil {
 		p.t.Error(err)
+	}
+}
+
+// signalOurs interrupts the program, wherever it is below the command that it
+// was started by.
+func (p *process) signalOurs(s *scene) {
+	p.t.Helper()
+	for _, line := range s.processes() {
+		pid, args, _ := strings.Cut(line, " ")
+		if name, _, _ := strings.Cut(args, " "); filepath.Base(name) != "bothy" {
+			continue
+		}
+		if n, err := strconv.Atoi(pid); err != nil || syscall.Kill(n, syscall.SIGINT) != nil {
+			p.t.Errorf("cannot interrupt %s", line)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -190,7 +191,7 @@ func TestInterruptTwice(t *testing.T) {
 	p.signalGroup(syscall.SIGINT)
 	// The two must not be taken for one.
 	until(t, 10*time.Second, "the first Ctrl-C is not acted on", func() bool {
-		return !strings.Contains(strings.Join(s.processes(), "\n"), "sleep 1000")
+		return !slices.ContainsFunc(s.processes(), func(p string) bool { return strings.HasSuffix(p, " sleep 1001") })
 	})
 	p.signalGroup(syscall.SIGINT)
 	if took := p.exits(130, 20*time.Second); took > time.Second {

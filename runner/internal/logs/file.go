@@ -87,7 +87,8 @@ type rescan struct {
 
 // scanOwn reads the records of an own file up to the first bad one.
 func scanOwn(src io.ReaderAt, size int64) (*rescan, error) {
-	if _, _, err := checkFileHeader(src, magicOwn); err != nil {
+	id, _, err := checkFileHeader(src, magicOwn)
+	if err != nil {
 		return nil, err
 	}
 	c := &rescan{end: fileHeader}
@@ -99,6 +100,9 @@ func scanOwn(src io.ReaderAt, size int64) (*rescan, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if r.id != int64(id) || r.seq != c.recs {
+			break
 		}
 		c.end = rs.off
 		c.recs = r.seq + 1

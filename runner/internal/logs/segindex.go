@@ -14,7 +14,7 @@ import (
 // The index file of a segment, little endian:
 //
 //	file header (segment, generation)
-//	covers u64, live u64, count u32, unfinished u32, lowest id, highest id, crc of the body u32, crc of this u32
+//	covers u64, zero u64, count u32, unfinished u32, lowest id, highest id, crc of the body u32, zero u64, crc of this u32
 //	body: positions of unfinished entries (u32 each), entries sorted by id (40 bytes each)
 //	marks: for every 32 entries a word of bits, set when the log is dead, and the word's crc
 //
@@ -77,8 +77,7 @@ func encodeIndex(g *segment, covers int64, es []entry) ([]byte, *segIndex) {
 	b = le.AppendUint64(b, uint64(x.min))
 	b = le.AppendUint64(b, uint64(x.max))
 	b = le.AppendUint32(b, x.body)
-	b = le.AppendUint32(b, 0)
-	b = le.AppendUint32(b, 0)
+	b = le.AppendUint64(b, 0)
 	b = le.AppendUint32(b, crc32.Checksum(b[fileHeader:], castagnoli))
 	b = append(b, body...)
 	for i := range x.dead {

@@ -73,11 +73,16 @@ func parseSegmentName(name string) (n, gen uint32, ok bool) {
 func (g *segment) note(r *record, off int64, older map[int64]entry) {
 	e, ok := g.fresh[r.id]
 	if ok && r.seq == 0 {
-		older[r.id] = e
+		if e.recs >= older[r.id].recs {
+			older[r.id] = e
+		}
 		ok = false
 	}
 	if !ok {
 		e = entry{id: r.id, off: uint32(off)}
+	}
+	if r.seq != e.recs || e.flags&flagFinished != 0 {
+		return // of no log that is known: nothing the store writes
 	}
 	e.span = uint32(off + int64(r.size()) - int64(e.off))
 	e.size += uint32(r.size())

@@ -10,7 +10,7 @@
 //	reader.go, follow.go, view.go   reading it, also while it is written
 //	recover.go   what Open does after a crash
 //	remove.go    retention and compaction
-//	mask.go      secrets
+//	mask.go, display.go   secrets; what a person sees of a line
 //
 // What Write acknowledged is in a file: it survives the end of the process at
 // any moment, except for the last bytes of output that may still become a

@@ -225,6 +225,9 @@ func (w *Writer) record(i int, now int64, p []byte) error {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
 	r := record{id: w.id, token: w.token, time: now, seq: w.seq, kind: byte(streamNames[i]), payload: p}
+	if w.own != nil && len(p) >= padBeyond {
+		r.pad = int(-(w.own.size + int64(recordHeader+len(p))) & (pageSize - 1))
+	}
 	b := appendRecord((*buf)[:0], &r)
 	*buf = b
 	if err := w.append(b, &r); err != nil {
