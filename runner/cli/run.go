@@ -61,7 +61,10 @@ type run struct {
 	waiting     bool // for another run; said once
 	ended       bool
 	client      atomic.Pointer[control.Client]
+	serving     atomic.Pointer[runner.Runner] // for other terminals, after our builds
+	hurried     bool // belongs to interrupts
 	interrupted atomic.Int32
+	reason      atomic.Pointer[string] // of the interrupt
 }
 
 func newRun(c *call) (*run, error) {
@@ -169,6 +172,9 @@ func (r *run) checkBuilders() error {
 // holds the base directory already. When that one goes, the next serves.
 func (r *run) untilDone(ctx context.Context) error {
 	for {
+		if r.interrupted.Load() > 0 && len(r.accepted) == 0 {
+			return nil
+		}
 		err := r.attempt(ctx)
 		switch {
 		case r.ended:
@@ -211,7 +217,8 @@ func (r *run) attempt(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if serr := own.Shutdown(wait); serr != nil && wait.Err() != nil && ctx.Err() == nil {
-		r.display.Show(control.Update{Kind: control.Note, Time: time.Now(), Text: "builds of another terminal still run here; Ctrl-C ends them"})
+		fmt.Fprintln(r.call.Stderr, "bothy: builds of another terminal still run here; Ctrl-C has that terminal run them again")
+		r.serving.Store(own)
 		return errors.Join(err, own.Shutdown(ctx))
 	} else if serr != nil {
 		return errors.Join(err, serr)
@@ -281,6 +288,9 @@ func (r *run) session(ctx context.Context, dial func(context.Context) (net.Conn,
 		switch u.Kind {
 		case control.Accepted:
 			r.accepted[u.Request] = true
+			r.cancel(ctx) // if there was an interrupt before
+		case control.BuildNew:
+			r.cancel(ctx)
 		case control.RequestOK:
 			delete(r.accepted, u.Request)
 		case control.End:
@@ -302,26 +312,49 @@ func (r *run) interrupts(ctx context.Context, signals <-chan os.Signal) {
 	for {
 		select {
 		case s := <-signals:
-			n := r.interrupted.Add(1)
-			if n > 2 {
-				os.Exit(exitInterrupted)
-			}
-			client := r.client.Load()
-			if client == nil {
+			if own := r.serving.Load(); own != nil {
+				r.handOff(ctx, own)
 				continue
 			}
-			c := control.Cancel{Now: n > 1, Reason: "interrupted"}
+			reason := "interrupted"
 			if s != os.Interrupt {
-				c.Reason = fmt.Sprintf("stopped by signal: %s", s)
+				reason = fmt.Sprintf("stopped by signal: %s", s)
 			}
-			if n == 1 {
+			r.reason.Store(&reason)
+			n := r.interrupted.Add(1)
+			switch {
+			case n > 2:
+				os.Exit(exitInterrupted)
+			case n == 1:
 				r.display.Show(control.Update{Kind: control.Note, Time: time.Now(), Text: "stopping; once more: at once"})
 			}
-			if err := client.Cancel(ctx, r.req.Session, c); err != nil && ctx.Err() == nil {
-				fmt.Fprintln(r.call.Stderr, "bothy: cancel:", err)
-			}
+			r.cancel(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// cancel has the master end the builds, as hard as was asked for so far. A
+// master that does not know of them yet is asked again by session.
+func (r *run) cancel(ctx context.Context) {
+	client := r.client.Load()
+	if client == nil || r.interrupted.Load() == 0 {
+		return
+	}
+	c := control.Cancel{Now: r.interrupted.Load() > 1, Reason: *r.reason.Load()}
+	if err := client.Cancel(ctx, r.req.Session, c); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(r.call.Stderr, "bothy: cancel:", err)
+	}
+}
+
+// handOff ends this process's master, and with it the builds of other
+// terminals, which take over; a second call does so at once.
+func (r *run) handOff(ctx context.Context, own *runner.Runner) {
+	end := own.Stop
+	if r.hurried {
+		end = own.Kill
+	}
+	r.hurried = true
+	go func() { _ = end(ctx) }() // attempt waits for the same and reports it
 }

@@ -112,9 +112,9 @@ func startSpawner(h hello, sockets ...*os.File) (*os.Process, error) {
 	defer null.Close()
 	return os.StartProcess("/proc/self/exe", []string{"bothy-spawner", h.base}, &os.ProcAttr{
 		Dir: "/",
-		// Its few threads all sit in system calls; with fewer processors one
-		// would wait for the scheduler's monitor to take another's away.
-		Env:   []string{marker + "=1", CookieName + "=" + cookie{base: h.base, epoch: h.epoch}.String(), "GOMAXPROCS=4"},
+		// Its two threads sit in system calls nearly always. With one processor
+		// they would wait for each other, more would only cost memory.
+		Env:   []string{marker + "=1", CookieName + "=" + cookie{base: h.base, epoch: h.epoch}.String(), "GOMAXPROCS=2"},
 		Files: append([]*os.File{null, null, os.Stderr}, sockets...),
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})

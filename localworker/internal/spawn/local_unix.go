@@ -3,6 +3,7 @@
 package spawn
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -132,7 +133,7 @@ func fork(r *request, fds []int, null int, leaf string, c cookie) (int, error) {
 }
 
 func errno(err error) int64 {
-	if n, ok := err.(syscall.Errno); ok {
+	if n := syscall.Errno(0); errors.As(err, &n) {
 		return int64(n)
 	}
 	return int64(unix.EIO)

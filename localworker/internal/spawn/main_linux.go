@@ -53,7 +53,10 @@ func spawnerMain() int {
 	unix.CloseOnExec(control.fd)
 	unix.CloseOnExec(commands.fd)
 	t := &tree{pid: os.Getpid(), null: null, send: control.send, wake: make(chan struct{}, 1)}
-	go commands.serve(t)
+	go func() {
+		commands.serve(t)
+		unix.Shutdown(control.fd, unix.SHUT_RD) // without the one the other is of no use
+	}()
 	control.serve(t)
 	t.end()
 	t.leave()

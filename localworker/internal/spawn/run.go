@@ -51,6 +51,14 @@ func (b *Build) Run(ctx context.Context, cmd worker.Command, sink worker.Sink) (
 	if err != nil {
 		return worker.Exit{}, err
 	}
+	select {
+	case why := <-out.trouble: // in what was read after the end
+		if r.exit.Stopped == worker.NotStopped {
+			r.exit.Stopped = why
+		}
+	default:
+	}
+	r.exit.SinkErr = out.sinkErr()
 	return r.exit, nil
 }
 
@@ -119,7 +127,6 @@ func (r *running) wait(ctx context.Context) error {
 			}
 		}
 	}
-	r.exit.SinkErr = r.out.sinkErr()
 	return r.err
 }
 

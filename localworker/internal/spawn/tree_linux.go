@@ -1,7 +1,6 @@
 package spawn
 
 import (
-	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -89,6 +88,7 @@ func (t *tree) open(number int64) *tended {
 	if t.build != nil && t.build.number == number {
 		return t.build
 	}
+	t.forget()
 	b := &tended{number: number}
 	t.build = b
 	if t.method.cgroup() {
@@ -108,7 +108,7 @@ func (t *tree) open(number int64) *tended {
 func (t *tree) fork(r *request, fds []int, leaf string, c cookie) (int, error) {
 	if t.method == Procs {
 		if err := enter(leaf); err != nil {
-			return 0, errors.Unwrap(err)
+			return 0, err
 		}
 		defer enter(t.home)
 		leaf = "" // children are born where their parent is

@@ -172,7 +172,7 @@ func (h *harness) round(i int) {
 		go func() {
 			defer load.Done()
 			r := rand.New(rand.NewPCG(seed, 2))
-			for n := 0; ctx.Err() == nil && n < 40; n++ {
+			for n := 0; ctx.Err() == nil && n < 8; n++ {
 				h.submit(ctx, m, r)
 			}
 		}()

@@ -137,7 +137,8 @@ func TestStopModes(t *testing.T) {
 		{"at once", []StopMode{AtOnce}, 0, build.None},
 		{"drain, requeue", []StopMode{Drain, Requeue}, 12 * time.Second, build.None},
 		{"requeue, at once", []StopMode{Requeue, AtOnce}, time.Second, build.None},
-		{"at once is hard already", []StopMode{AtOnce, Drain}, 0, build.None},
+		{"at once is hard already", []StopMode{AtOnce, Drain}, time.Second, // of ours
+			build.None},
 		{"requeue, drain", []StopMode{Requeue, Drain}, 11 * time.Second, build.None},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -453,7 +454,9 @@ func TestStepResults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r := newRig(t, oneBuilder(tt.step))
+				conf := oneBuilder(tt.step)
+				conf.Secrets = []config.SecretProvider{{Kind: config.SecretEnv}}
+				r := newRig(t, conf)
 				r.fleet.on("x", func(*fakeCommand) (worker.Exit, error) { return tt.exit, tt.err })
 				r.start()
 				req, b := r.want(r.build("b"), tt.result)

@@ -79,13 +79,7 @@ func (l *loop) commitDone(r commitResult) {
 	}
 	if r.err == nil {
 		if l.degraded != nil && len(l.unfinished) == 0 {
-			l.log.Info("recording again", "after", l.degraded)
-			l.degraded = nil
-			if b := l.opt.Ballast; b != nil {
-				if err := b.Restore(); err != nil {
-					l.log.Warn("no ballast for the next full disk", "err", err)
-				}
-			}
+			l.recorded()
 		}
 		return
 	}
@@ -95,6 +89,21 @@ func (l *loop) commitDone(r commitResult) {
 	l.effects = append(r.job.effects, l.effects...)
 	l.logsEnded = l.logsEnded || r.job.logs
 	l.degrade(r.err)
+}
+
+// recorded ends a time in which nothing could be recorded. What was recorded in
+// place of the ballast is endings: there is room for more work only when the
+// ballast has its place again.
+func (l *loop) recorded() {
+	if l.freed {
+		if err := l.opt.Ballast.Restore(); err != nil {
+			l.degrade(err)
+			return
+		}
+		l.freed = false
+	}
+	l.log.Info("recording again", "after", l.degraded)
+	l.degraded = nil
 }
 
 // degrade stops taking and starting work until something could be recorded.
@@ -112,6 +121,8 @@ func (l *loop) degrade(err error) {
 	if b := l.opt.Ballast; b != nil && (store.IsFull(err) || logs.DiskFull(err)) {
 		if err := b.Free(); err != nil {
 			l.log.Warn("cannot free the ballast", "err", err)
+		} else {
+			l.freed = true
 		}
 	}
 	for _, b := range l.builds {

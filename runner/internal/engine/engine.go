@@ -258,6 +258,7 @@ type loop struct {
 	jobs       chan commitJob
 	committed  chan commitResult
 	degraded   error
+	freed      bool // the ballast, to record what ends
 	retryAt    *deadline
 
 	timers timerHeap

@@ -221,6 +221,7 @@ func (l *loop) finishRequest(r *request, result build.Result, text string) {
 	l.put(r)
 	l.effect(func() { close(r.done) })
 	l.publish(Event{Kind: RequestDone, Request: r.row})
+	l.giveUpSession(r)
 }
 
 // Cancel ends a request: a pending one at once, a running one with its build.

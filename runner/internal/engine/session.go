@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,9 @@ const (
 
 // session is a terminal that waits for builds.
 type session struct {
-	dir string
-	env []string
+	dir    string
+	env    []string
+	keepOn bool // what has not begun is begun even after a failure
 }
 
 // RunSession carries out what a terminal asks for and tells it through send, in
@@ -48,6 +50,9 @@ func (e *Engine) CancelSession(ctx context.Context, id string, c control.Cancel)
 }
 
 func (l *loop) cancelSession(id string, c control.Cancel) {
+	if s := l.sessions[id]; s != nil {
+		s.keepOn = true // all are ended here, for this reason
+	}
 	for _, r := range l.requests {
 		if r.row.Session != id {
 			continue
@@ -58,12 +63,21 @@ func (l *loop) cancelSession(id string, c control.Cancel) {
 	}
 }
 
-// cancelPending cancels what of a session has not begun.
-func (l *loop) cancelPending(id, reason string) {
-	for _, r := range l.requests {
-		if r.row.Session == id && r.running == nil {
-			l.queue.Remove(r.row.ID)
-			l.finishRequest(r, build.Cancelled, reason)
+// giveUpSession cancels what of a session has not begun when one of its requests
+// came out badly: before the slot it leaves is given to the next.
+func (l *loop) giveUpSession(r *request) {
+	s := l.sessions[r.row.Session]
+	if s == nil || s.keepOn || !bad(r.row.Result) {
+		return
+	}
+	s.keepOn = true // what runs may be lost and run again
+	reason := fmt.Sprintf("not started, because %s %s", r.row.Builder, cmp.Or(map[build.Result]string{
+		build.Failure: "failed", build.Cancelled: "was cancelled",
+	}[r.row.Result], "ended as "+r.row.Result.String()))
+	for _, o := range l.requests {
+		if o.row.Session == r.row.Session && o.running == nil {
+			l.queue.Remove(o.row.ID)
+			l.finishRequest(o, build.Cancelled, reason)
 		}
 	}
 }
@@ -71,7 +85,7 @@ func (l *loop) cancelPending(id, reason string) {
 // openSession makes the session known and lets its earlier requests go on: all
 // of them, since the terminal may not have heard of each.
 func (l *loop) openSession(req control.RunRequest) []*Ticket {
-	l.sessions[req.Session] = &session{dir: req.Dir, env: SessionEnv(req.Env)}
+	l.sessions[req.Session] = &session{dir: req.Dir, env: SessionEnv(req.Env), keepOn: req.KeepOn}
 	var back []*Ticket
 	for id, r := range l.requests {
 		if r.row.Session == req.Session {
@@ -94,7 +108,6 @@ type terminal struct {
 	waiting  map[int64]*Ticket
 	why      map[int64]string
 	results  []build.Result
-	stopping bool // after a failure: what has not begun will not
 }
 
 func (t *terminal) send(u control.Update) {
@@ -292,14 +305,6 @@ func (t *terminal) event(ev Event) {
 		u.Kind, u.Result, u.Text = control.RequestOK, ev.Request.Result, ev.Request.Text
 		delete(t.waiting, ev.Request.ID)
 		t.results = append(t.results, ev.Request.Result)
-		t.send(u)
-		if bad(ev.Request.Result) && !t.req.KeepOn && !t.stopping && len(t.waiting) > 0 {
-			t.stopping = true
-			t.e.post(func(l *loop) {
-				l.cancelPending(t.req.Session, fmt.Sprintf("not started, because %s failed", ev.Request.Builder))
-			})
-		}
-		return
 	default:
 		return
 	}

@@ -393,8 +393,14 @@ func (v *server) submit(builders ...string) []int64 {
 // idle waits until nothing runs and nothing is pending.
 func (v *server) idle(within time.Duration) {
 	v.t.Helper()
+	var st control.Status
+	defer func() {
+		if v.t.Failed() {
+			v.t.Logf("status %+v\n%s", st, v.all())
+		}
+	}()
 	until(v.t, within, "the server is not idle", func() bool {
-		st := v.status()
+		st = v.status()
 		return st.Pending == 0 && st.Running == 0 && st.Degraded == ""
 	})
 }

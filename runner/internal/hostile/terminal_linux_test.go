@@ -152,7 +152,7 @@ const interruptible = `
 [[builders]]
 name = "slow"
 steps = [
-  { name = "wait", run = '''echo began; sleep 1000 & setsid sleep 1001 >/dev/null 2>&1 & (trap "" TERM; sleep 1002; sleep 1003)''', sigterm_time = "1s" },
+  { name = "wait", run = '''sleep 1000 & setsid sleep 1001 >/dev/null 2>&1 & sleep 0.2; echo began; (trap "" TERM; sleep 1002; sleep 1003)''', sigterm_time = "1s" },
   "echo not reached",
   { name = "clean", run = "echo cleaned up", always_run = true },
 ]
