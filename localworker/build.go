@@ -82,7 +82,7 @@ func (b *build) begin(ctx context.Context) error {
 		return nil
 	}
 	host := b.conn.w.host
-	s, err := host.take(ctx)
+	s, err := host.takeWarm(ctx)
 	if err != nil {
 		return err
 	}

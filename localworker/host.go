@@ -49,6 +49,7 @@ type Host struct {
 	idle   []*spawn.Spawner            // ready for the next build
 	open   map[*spawn.Spawner]struct{} // idle or taken
 	busy   int                         // tasks, and spawners being started or closed
+	warm   chan struct{}               // closed when Warm's spawner is in stock; nil: none
 	closed bool
 	quiet  chan struct{} // closed when closed and nothing is busy
 }
@@ -187,6 +188,38 @@ func (h *Host) take(ctx context.Context) (*spawn.Spawner, error) {
 		return nil, errors.Join(errClosed, s.Close())
 	}
 	return s, nil
+}
+
+// Warm starts a spawner in the background, for the build that is about to come.
+func (h *Host) Warm() {
+	ready := make(chan struct{})
+	h.task("starting a spawner", func() {
+		defer close(ready)
+		s, err := h.take(context.Background())
+		if err != nil {
+			return // the build will say so
+		}
+		h.give(s)
+	})
+	h.mu.Lock()
+	h.warm = ready
+	h.mu.Unlock()
+}
+
+// takeWarm is take that waits for a spawner which is being started already.
+func (h *Host) takeWarm(ctx context.Context) (*spawn.Spawner, error) {
+	h.mu.Lock()
+	warm := h.warm
+	h.warm = nil // one build waits, the others start their own
+	h.mu.Unlock()
+	if warm != nil {
+		select {
+		case <-warm:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return h.take(ctx)
 }
 
 // give puts a spawner on which nothing runs back into stock, or closes it if

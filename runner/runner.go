@@ -174,6 +174,9 @@ func (r *Runner) open(o Options) error {
 	if err != nil {
 		return err
 	}
+	if o.Foreground {
+		r.local.Warm() // a terminal waits for it
+	}
 	environ := o.Environ
 	if environ == nil {
 		environ = os.Environ()

@@ -62,7 +62,7 @@ type run struct {
 	ended       bool
 	client      atomic.Pointer[control.Client]
 	serving     atomic.Pointer[runner.Runner] // for other terminals, after our builds
-	hurried     bool // belongs to interrupts
+	hurried     bool                          // belongs to interrupts
 	interrupted atomic.Int32
 	reason      atomic.Pointer[string] // of the interrupt
 }

@@ -2,8 +2,11 @@ package spawn
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -84,6 +87,38 @@ func TestParseStat(t *testing.T) {
 	}
 	if p, ok := find(os.Getpid()); !ok || p.pid != os.Getpid() || p.ppid != os.Getppid() || p.start == 0 {
 		t.Errorf("this process: %+v, %v", p, ok)
+	}
+}
+
+// Both ways to find descendants find the same: a shell and its child.
+func TestDescendants(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sleep 1000 & echo started; wait")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+	}()
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for name, children := range map[string]func(int) []int{"children": children, "table": childrenByTable()} {
+		var found []int
+		all, _ := walk(os.Getpid(), children)
+		for _, p := range all {
+			if p.pgid == cmd.Process.Pid {
+				found = append(found, p.ppid)
+			}
+		}
+		if want := []int{os.Getpid(), cmd.Process.Pid}; !slices.Equal(found, want) {
+			t.Errorf("%s: parents of what was found %v, want %v", name, found, want)
+		}
 	}
 }
 

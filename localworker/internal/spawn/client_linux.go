@@ -43,6 +43,8 @@ type client struct {
 	why  error
 	once sync.Once
 	done chan struct{} // the spawner was waited for
+	// orderly: it ended by itself, after everything it had started. Set by once.
+	orderly bool
 }
 
 // startClient starts a spawner and waits until it is ready.
@@ -267,6 +269,11 @@ func (c *client) wreck() []worker.Process {
 	if c.method.cgroup() && build != 0 {
 		group = buildGroup(c.group, build)
 	}
+	if c.orderly || build == 0 {
+		// It has ended its processes and removed their groups, or had none: no
+		// cookie is its own before its first build.
+		return nil
+	}
 	ended, _ := settle(&strays{base: c.base, self: os.Getpid(), group: group, ours: func(k cookie) bool {
 		return k.epoch == c.epoch && k.counter == build
 	}}, func() bool { return true }, nil)
@@ -283,7 +290,8 @@ func (c *client) wreck() []worker.Process {
 func (c *client) reap() {
 	c.once.Do(func() {
 		late := time.AfterFunc(closePatience, func() { c.proc.Kill() })
-		c.proc.Wait() // an error: somebody else waited for it
+		st, err := c.proc.Wait() // an error: somebody else waited for it
+		c.orderly = err == nil && st.Success()
 		late.Stop()
 		close(c.done)
 	})

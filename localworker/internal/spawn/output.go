@@ -88,10 +88,3 @@ func (o *output) sinkErr() error {
 	defer o.mu.Unlock()
 	return o.err
 }
-
-// close keeps late pieces from the sink.
-func (o *output) close() {
-	o.mu.Lock()
-	o.shut = true
-	o.mu.Unlock()
-}

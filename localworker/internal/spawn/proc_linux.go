@@ -61,7 +61,7 @@ func parseStat(b []byte) (p process, ok bool) {
 	}
 	p.pid, _ = strconv.Atoi(string(bytes.TrimSpace(b[:open])))
 	f := bytes.Fields(b[end+1:])
-	const state, ppid, pgrp, threads, start = 3 - 3, 4 - 3, 5 - 3, 20 - 3, 22 - 3
+	const state, ppid, pgrp, threads, start = 0, 1, 2, 17, 19 // fields 3, 4, 5, 20 and 22
 	if p.pid <= 0 || len(f) <= start {
 		return p, false
 	}
@@ -116,13 +116,26 @@ func children(pid int) []int {
 // before children. quiet is false when something died meanwhile: its children
 // may have been missed.
 func descendants(pid int) (all []process, quiet bool) {
+	if exists("/proc/thread-self/children") {
+		return walk(pid, children)
+	}
+	return walk(pid, childrenByTable()) // a kernel without CONFIG_PROC_CHILDREN
+}
+
+// childrenByTable finds children by the parents of all processes.
+func childrenByTable() func(pid int) []int {
+	byParent := map[int][]int{}
+	for _, p := range allProcesses() {
+		byParent[p.ppid] = append(byParent[p.ppid], p.pid)
+	}
+	return func(pid int) []int { return byParent[pid] }
+}
+
+func walk(pid int, children func(pid int) []int) (all []process, quiet bool) {
 	quiet = true
 	seen := map[int]bool{pid: true}
-	next := []int{pid}
-	for len(next) > 0 {
-		parent := next[0]
-		next = next[1:]
-		for _, c := range children(parent) {
+	for next := []int{pid}; len(next) > 0; next = next[1:] {
+		for _, c := range children(next[0]) {
 			if seen[c] {
 				continue
 			}

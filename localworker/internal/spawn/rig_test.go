@@ -119,15 +119,6 @@ func until(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-func await(t *testing.T, what string, c <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-c:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("not within 20 s: %s", what)
-	}
-}
-
 var methods = []spawn.Method{spawn.Clone, spawn.Procs, spawn.Leader, spawn.CloneAlone, spawn.Group}
 
 // each runs a test with each method that works here.

@@ -95,7 +95,7 @@ func (r *running) wait(ctx context.Context) error {
 	quiet, life := timer(r.cmd.Timeout), timer(r.cmd.MaxTime)
 	defer quiet.Stop()
 	defer life.Stop()
-	done, killed := ctx.Done(), r.b.killed
+	done, killed, atOnce := ctx.Done(), r.b.killed, r.cmd.Kill
 	for !r.over || r.w.pending {
 		select {
 		case ev, ok := <-r.b.s.exec.events():
@@ -109,6 +109,10 @@ func (r *running) wait(ctx context.Context) error {
 			r.stop(worker.Cancelled)
 		case <-killed:
 			killed = nil
+			r.stop(worker.Cancelled)
+			r.w.kill()
+		case <-atOnce:
+			atOnce = nil
 			r.stop(worker.Cancelled)
 			r.w.kill()
 		case why := <-r.out.trouble:

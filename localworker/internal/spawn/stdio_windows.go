@@ -169,3 +169,10 @@ func signalName(s syscall.Signal) string { return s.String() }
 
 // file is what a command inherits.
 type file = *os.File
+
+// close keeps late pieces from the sink.
+func (o *output) close() {
+	o.mu.Lock()
+	o.shut = true
+	o.mu.Unlock()
+}

@@ -249,6 +249,7 @@ type loop struct {
 
 	epoch, counter         int64
 	nextRequest, nextBuild int64
+	lastPlace              time.Time // the youngest request's place
 
 	batch      *store.Batch
 	effects    []func()

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,21 +36,45 @@ type rig struct {
 
 // disk stands between the engine and its store.
 type disk struct {
-	mu      sync.Mutex
-	err     error // what commits return
-	writes  bool  // the failing commits are carried out all the same
-	commits atomic.Int64
+	mu     sync.Mutex
+	err    error // what commits return
+	writes bool  // the first failing commit is carried out all the same
+	armed  bool
+	left   int // commits until the crash, once armed
+}
+
+// errCrashed is what a commit returns after the crash: nobody is there to hear it.
+var errCrashed = errors.New("crashed")
+
+// arm makes the disk stop after so many commits more, with last in the midst of
+// one that is carried out.
+func (d *disk) arm(commits int, last bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.armed, d.left, d.writes = true, commits, last
+}
+
+func (d *disk) crashed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err == errCrashed
 }
 
 func (d *disk) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.err = err
+	d.err, d.armed, d.writes = err, false, false
 }
 
 func (d *disk) commit(s *store.Store, b *store.Batch) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.armed {
+		if d.left == 0 {
+			d.err, d.armed = errCrashed, false
+		}
+		d.left--
+	}
 	if d.err != nil {
 		if d.writes {
 			d.writes = false
@@ -59,7 +82,6 @@ func (d *disk) commit(s *store.Store, b *store.Batch) error {
 		}
 		return d.err
 	}
-	d.commits.Add(1)
 	return s.Commit(b)
 }
 
@@ -181,7 +203,9 @@ func (r *rig) release() {
 func (r *rig) crash(last bool) {
 	r.t.Helper()
 	r.disk.mu.Lock()
-	r.disk.err, r.disk.writes = errors.New("crashed"), last
+	if r.disk.err != errCrashed {
+		r.disk.err, r.disk.writes = errCrashed, last
+	}
 	r.disk.mu.Unlock()
 	if err := r.logs.Close(); err != nil {
 		r.t.Error(err)

@@ -32,6 +32,10 @@ type historyEntry struct {
 }
 
 func (h *history) at(builder, hash string) (*historyEntry, error) {
+	if builder == Command {
+		// What goes by this name is any command, and a terminal waits for it.
+		return &historyEntry{}, nil
+	}
 	k := historyKey{builder, hash}
 	e := h.entries[k]
 	if e != nil && (!e.old || time.Since(e.read) < historyStale) {

@@ -46,6 +46,7 @@ type request struct {
 	row     store.Request
 	spec    spec
 	conf    *config.Builder // of an ad-hoc command; nil: the configured builder
+	place   time.Time       // when it is in the queue's eyes: never before an older request's
 	running *running
 	done    chan struct{} // closed when the finished row is on disk
 	last    store.Build   // the latest build, valid once done is closed
@@ -101,6 +102,7 @@ func (l *loop) submit(subs []Submission) ([]*Ticket, error) {
 		l.nextRequest++
 		r.row.ID = l.nextRequest - 1
 		l.requests[r.row.ID] = r
+		l.takePlace(r)
 		l.put(r)
 		l.publish(Event{Kind: RequestNew, Request: r.row})
 		l.enqueue(r)
@@ -190,10 +192,20 @@ func (l *loop) put(r *request) {
 	l.batch.PutRequest(&row)
 }
 
+// takePlace gives a request its place behind all older ones, also where the
+// clock was set back since those came. It must be called in the order of the ids.
+func (l *loop) takePlace(r *request) {
+	r.place = r.row.Submitted
+	if r.place.Before(l.lastPlace) {
+		r.place = l.lastPlace
+	}
+	l.lastPlace = r.place
+}
+
 // enqueue makes the request compete for a worker.
 func (l *loop) enqueue(r *request) {
 	q := queue.Request{
-		ID: r.row.ID, Builder: r.row.Builder, Priority: r.row.Priority, Submitted: r.row.Submitted,
+		ID: r.row.ID, Builder: r.row.Builder, Priority: r.row.Priority, Submitted: r.place,
 		Need: l.need(r), Worker: r.row.Worker, CollapseKey: r.row.CollapseKey, Held: l.held(r),
 	}
 	for _, id := range l.queue.Add(q) {
@@ -300,6 +312,7 @@ func (l *loop) recover(rec store.Recovered) {
 	for _, id := range slices.Sorted(maps.Keys(l.requests)) {
 		r := l.requests[id]
 		r.row.State = store.Pending
+		l.takePlace(r)
 		switch {
 		case l.confOf(r) == nil:
 			l.finishRequest(r, build.Cancelled, noBuilder)

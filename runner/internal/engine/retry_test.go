@@ -417,8 +417,6 @@ func TestLargerThanTheMachine(t *testing.T) {
 			config.Builder{Name: "big", NoCollapse: true, Memory: 1 << 40, Steps: []config.Step{step("work", "work")}},
 		))
 		r.fleet.on("work", sleeps(time.Minute))
-		r.start()
-		ks := r.submit(Submission{Builder: "small"}, Submission{Builder: "big", Priority: 1}, Submission{Builder: "small"})
 		r.fleet.check = func(now []worker.BuildSpec, _ map[string]int) string {
 			for _, s := range now {
 				if s.Builder == "big" && len(now) > 1 {
@@ -427,7 +425,8 @@ func TestLargerThanTheMachine(t *testing.T) {
 			}
 			return ""
 		}
-		for _, k := range ks {
+		r.start()
+		for _, k := range r.submit(Submission{Builder: "small"}, Submission{Builder: "big", Priority: 1}, Submission{Builder: "small"}) {
 			r.want(k, build.Success)
 		}
 	})
@@ -455,6 +454,7 @@ func TestAnotherRunner(t *testing.T) {
 		r.want(k, build.Success)
 
 		r.host.set(func(h *fakeHost) { h.blocked = "memory pressure is high" })
+		settle()
 		k = r.build("b")
 		pass(time.Hour)
 		if row := r.row(k.ID); row.Attempts != 0 {

@@ -98,16 +98,16 @@ func (l *loop) openSession(req control.RunRequest) []*Ticket {
 
 // terminal is one session from the side that tells.
 type terminal struct {
-	e        *Engine
-	req      control.RunRequest
-	sendTo   func(control.Update) error
-	sendMu   sync.Mutex
-	sendErr  error
-	broken   chan struct{}      // closed with the first error of sendTo
-	running  map[int64]*watched // by build id
-	waiting  map[int64]*Ticket
-	why      map[int64]string
-	results  []build.Result
+	e       *Engine
+	req     control.RunRequest
+	sendTo  func(control.Update) error
+	sendMu  sync.Mutex
+	sendErr error
+	broken  chan struct{}      // closed with the first error of sendTo
+	running map[int64]*watched // by build id
+	waiting map[int64]*Ticket
+	why     map[int64]string
+	results []build.Result
 }
 
 func (t *terminal) send(u control.Update) {

@@ -1,11 +1,14 @@
 package hostile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bothy/runner/build"
+	"bothy/runner/internal/basedir"
 	"bothy/runner/internal/control"
 	"bothy/runner/internal/store"
 )
@@ -87,11 +91,22 @@ func tightScene(t *testing.T, size string) (s *scene, base string) {
 	return s, base
 }
 
+// awaitBallast waits for the space that is set aside for a full disk, which a
+// master that starts makes when it finds time.
+func awaitBallast(t *testing.T, base string) {
+	t.Helper()
+	until(t, 20*time.Second, "no space is set aside", func() bool {
+		info, err := os.Stat(filepath.Join(base, "ballast"))
+		return err == nil && info.Size() == basedir.BallastSize
+	})
+}
+
 // A build prints more than fits. It ends EXCEPTION for want of space; the
 // master stays, and what came before and comes after is on record.
 func TestBuildFillsTheDisk(t *testing.T) {
 	s, base := tightScene(t, "80m")
 	v := s.serve(base)
+	awaitBallast(t, base)
 	before := v.submit("quiet", "quiet")
 	v.idle(30 * time.Second)
 	loud := v.submit("loud")
@@ -133,6 +148,7 @@ func TestBuildFillsTheDisk(t *testing.T) {
 func TestDiskFullAndFreeAgain(t *testing.T) {
 	s, base := tightScene(t, "80m")
 	v := s.serve(base)
+	awaitBallast(t, base)
 	first := v.submit("quiet")
 	v.idle(30 * time.Second)
 	waits := v.submit("waits", "waits")
@@ -144,7 +160,15 @@ func TestDiskFullAndFreeAgain(t *testing.T) {
 	// The ballast, and what a checkpoint gives back, are eaten as well.
 	until(t, 30*time.Second, "no request was refused", func() bool {
 		g.eat()
-		out, err := v.Client.Submit(t.Context(), control.SubmitRequest{Builders: []string{"quiet"}})
+		// Whether a request is on disk cannot be said when the disk fills up
+		// under it; such a one may take its time.
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		out, err := v.Client.Submit(ctx, control.SubmitRequest{Builders: []string{"quiet"}})
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Log("a request was neither accepted nor refused within 2 s")
+			return false
+		}
 		if err != nil {
 			refusal = err
 			return v.status().Degraded != ""
@@ -152,7 +176,7 @@ func TestDiskFullAndFreeAgain(t *testing.T) {
 		accepted = append(accepted, out.Requests...)
 		return false
 	})
-	if !strings.Contains(refusal.Error(), "cannot record") || !strings.Contains(refusal.Error(), "full") && !strings.Contains(refusal.Error(), "no space") {
+	if !strings.Contains(refusal.Error(), "cannot record") || !regexp.MustCompile("full|no space|are free").MatchString(refusal.Error()) {
 		t.Errorf("refused with %q, which does not say why", refusal)
 	}
 	until(t, 20*time.Second, "builds run on although nothing can be recorded", func() bool { g.eat(); return v.status().Running == 0 })
@@ -196,11 +220,13 @@ func TestKilledOnAFullDisk(t *testing.T) {
 	s, base := tightScene(t, "80m")
 	v := s.serve(base)
 	waits := v.submit("waits", "waits", "waits", "waits")
-	until(t, 10*time.Second, "the builds do not start", func() bool { return v.status().Running == 3 })
+	until(t, 10*time.Second, "the builds do not start", func() bool { return v.status().Running >= 2 })
 	g := &glutton{t, filepath.Join(filepath.Dir(base), "glutton")}
 	until(t, 20*time.Second, "the master does not notice", func() bool {
 		g.eat()
-		_, err := v.Client.Submit(t.Context(), control.SubmitRequest{Builders: []string{"quiet"}})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := v.Client.Submit(ctx, control.SubmitRequest{Builders: []string{"quiet"}})
 		return err != nil && v.status().Degraded != ""
 	})
 	v.signal(syscall.SIGKILL)
@@ -293,7 +319,7 @@ func TestFailingSync(t *testing.T) {
 
 	// Somewhere on the way, at each place in turn: the run fails with a clear
 	// word, or all it claims is on disk.
-	for n := 1; n <= 12; n++ {
+	for _, n := range []int{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 40} {
 		t.Run(fmt.Sprintf("run, all from number %d", n), func(t *testing.T) {
 			s := newScene(t, conf)
 			s.wrap = inject(fmt.Sprintf("%d+", n))
@@ -329,23 +355,38 @@ func TestFailingSync(t *testing.T) {
 
 	t.Run("serve, for a while", func(t *testing.T) {
 		s := newScene(t, conf)
-		s.wrap = inject("10..60")
 		v := s.serve(s.path(".bothy"))
+		args := append(inject("1+")[1:], "-p", strconv.Itoa(v.cmd.Process.Pid))
+		tracer := exec.Command(strace, args...)
+		if err := tracer.Start(); err != nil {
+			t.Fatal(err)
+		}
+		detach := func() { // the server goes on without it
+			tracer.Process.Signal(os.Interrupt)
+			tracer.Wait()
+		}
+		defer detach()
 		var accepted []int64
 		refused := 0
 		until(t, 60*time.Second, "it does not recover", func() bool {
-			out, err := v.Client.Submit(t.Context(), control.SubmitRequest{Builders: []string{"b"}})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			out, err := v.Client.Submit(ctx, control.SubmitRequest{Builders: []string{"b"}})
+			if errors.Is(err, context.DeadlineExceeded) {
+				return false // it cannot be said whether it was accepted
+			}
 			if err != nil {
 				if !strings.Contains(err.Error(), "cannot record") {
 					t.Errorf("refused with %v", err)
 				}
-				refused++
+				if refused++; refused == 1 {
+					detach()
+				}
 				return false
 			}
 			accepted = append(accepted, out.Requests...)
 			return refused > 0 && v.status().Degraded == ""
 		})
-		s.write("enough", "")
 		v.idle(30 * time.Second)
 		v.drain()
 		r := s.records(s.path(".bothy"))

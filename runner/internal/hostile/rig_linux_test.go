@@ -75,7 +75,7 @@ var scenes atomic.Int64
 type scene struct {
 	t    *testing.T
 	dir  string
-	mark string // in the environment of all our processes, to find them by
+	mark string // in the environment of all our processes, to find them by; LC_* is passed on by serve
 	env  []string
 	wrap []string // a command to run the program with
 }
@@ -88,7 +88,7 @@ func newScene(t *testing.T, conf string) *scene {
 func newSceneIn(t *testing.T, dir, conf string) *scene {
 	t.Helper()
 	home := t.TempDir()
-	s := &scene{t: t, dir: dir, mark: fmt.Sprintf("HOSTILE_MARK=%d.%d.", os.Getpid(), scenes.Add(1))}
+	s := &scene{t: t, dir: dir, mark: fmt.Sprintf("LC_HOSTILE_MARK=%d.%d.", os.Getpid(), scenes.Add(1))}
 	s.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_STATE_HOME=" + home, s.mark}
 	if conf != "" {
 		s.write("bothy.toml", "[web]\nlisten = \"127.0.0.1:0\"\n"+conf)

@@ -40,7 +40,9 @@ func TestTwoRunsOnOneBaseDirectory(t *testing.T) {
 	two.awaits("| two began\n")
 	s.write("one.go", "")
 	one.awaits("| one went on\n")
-	one.awaits("another terminal")
+	until(t, 10*time.Second, "the first does not say why it stays", func() bool {
+		return strings.Contains(one.err.String(), "another terminal still run here")
+	})
 	s.write("two.go", "")
 	one.exits(0, 10*time.Second)
 	two.exits(1, 10*time.Second)
@@ -53,6 +55,25 @@ func TestTwoRunsOnOneBaseDirectory(t *testing.T) {
 			t.Errorf("%q shows the output of the other:\n%s", p.cmd.Args, p.out.String())
 		}
 	}
+}
+
+// The first terminal has what it wanted, and stays for the second one's build.
+// Ctrl-C ends it all the same: the second takes over.
+func TestInterruptWhileServingAnother(t *testing.T) {
+	s := newScene(t, gatedConf())
+	one := s.start("run", "one")
+	one.awaits("| one began\n")
+	two := s.start("run", "two")
+	two.awaits("| two began\n")
+	s.write("one.go", "")
+	until(t, 10*time.Second, "the first does not say why it stays", func() bool {
+		return strings.Contains(one.err.String(), "another terminal still run here")
+	})
+	one.signalGroup(syscall.SIGINT)
+	one.exits(0, 15*time.Second)
+	two.awaits("taking over")
+	s.write("two.go", "")
+	two.exits(1, 15*time.Second)
 }
 
 // A dozen terminals at one moment: one holds, all are served.
@@ -174,7 +195,7 @@ func TestInterruptOnce(t *testing.T) {
 			if took := p.exits(130, 20*time.Second); took > 1*time.Second+3*time.Second {
 				t.Errorf("took %v; the grace is 1 s", took)
 			}
-			p.prints("cleaned up", "cancelled", "interrupted by interrupt", "ended ", "left-over process", "sleep 1001")
+			p.prints("cleaned up", "cancelled", "interrupted", "ended ", "left-over process", "sleep 1001")
 			if strings.Contains(p.out.String(), "not reached") {
 				t.Error("a step that is not always_run ran after the interrupt")
 			}

@@ -48,6 +48,7 @@ func (r *Reader) each(ctx context.Context, follow bool, read func(v *view, moved
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-r.w.over:
 		case <-time.After(followPause):
 		}
 	}

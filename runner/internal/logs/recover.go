@@ -321,7 +321,7 @@ func (s *Store) interrupted(id int64, ps []place, cut int64) error {
 		}
 		return nil
 	}
-	w := &Writer{s: s, id: id, flags: flagInterrupted}
+	w := &Writer{s: s, id: id, flags: flagInterrupted, over: make(chan struct{})}
 	if best.own != nil {
 		c := best.own
 		w.own = &ownFile{path: s.livePath(id), h: c.h, size: c.end, index: c.index}

@@ -176,7 +176,7 @@ func open(dir string, o Options, of func(string, int) (file, error)) (*Store, er
 // Create begins the log id, which must never have been used before in this
 // store (see [Store.MaxID]), for one attempt. mask may be nil.
 func (s *Store) Create(id int64, attempt worker.Token, mask *Masker) (*Writer, error) {
-	w := &Writer{s: s, id: id, token: attempt}
+	w := &Writer{s: s, id: id, token: attempt, over: make(chan struct{})}
 	if mask != nil && !mask.empty() {
 		w.masks = new([streams]maskState)
 		for i := range w.masks {

@@ -20,6 +20,7 @@ type Writer struct {
 	s     *Store
 	id    int64
 	token worker.Token
+	over  chan struct{} // closed when the log is finished
 
 	mu       sync.Mutex
 	masks    *[streams]maskState // nil: nothing to mask
@@ -338,6 +339,7 @@ func (w *Writer) end(now int64) error {
 	w.s.mu.Lock()
 	delete(w.s.open, w.id)
 	w.s.mu.Unlock()
+	close(w.over)
 	w.notify()
 	return nil
 }

@@ -1,0 +1,523 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"bothy/runner/build"
+	"bothy/runner/config"
+	"bothy/runner/internal/queue"
+	"bothy/runner/internal/store"
+	"bothy/runner/worker"
+)
+
+// TestModel lets random things happen to an engine, crashes above all, and
+// checks after each what must hold whatever happens. More of it:
+//
+//	go test -run TestModel ./runner/internal/engine -rapid.checks=10000
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ops := rapid.SliceOfN(rapid.Custom(drawOp), 4, 100).Draw(rt, "ops")
+		var faults []string
+		synctest.Test(t, func(t *testing.T) { faults = runModel(t, ops) })
+		if len(faults) > 0 {
+			rt.Fatal(strings.Join(faults, "\n"))
+		}
+	})
+}
+
+// modelConfig has workers with and without a machine of their own, locks of
+// builds and of steps, and every kind of limit on retries.
+func modelConfig() *config.Config {
+	lock := func(name string, mode config.LockMode) []config.LockAccess {
+		return []config.LockAccess{{Name: name, Mode: mode}}
+	}
+	work := func(change ...func(*config.Step)) []config.Step {
+		return []config.Step{step("work", "work %(prop:plan)s", change...), step("tidy", "tidy", always)}
+	}
+	none := config.Source{Kind: config.SourceNone}
+	return &config.Config{
+		Workers: []config.Worker{
+			{Name: "l1", MaxBuilds: 2}, {Name: "l2"},
+			{Name: "r1", Kind: config.WorkerRemote, MaxBuilds: 1}, {Name: "r2", Kind: config.WorkerRemote, MaxBuilds: 2},
+		},
+		Locks: []config.Lock{{Name: "x", MaxCount: 2}, {Name: "y"}},
+		Builders: []config.Builder{
+			{Name: "a", Source: none, NoCollapse: true, Locks: lock("x", config.LockCounting), Steps: work()},
+			{Name: "b", Source: none, NoCollapse: true, MaxRetries: 1, Locks: lock("x", config.LockExclusive), Steps: work()},
+			{Name: "c", Source: none, NoCollapse: true, MaxRetries: config.Off, Exclusive: true,
+				Steps: work(func(s *config.Step) { s.Locks = lock("y", config.LockExclusive) })},
+			{Name: "d", Source: none, Steps: work(func(s *config.Step) { s.Locks = lock("y", config.LockCounting) })},
+		},
+	}
+}
+
+// stopTest ends a test from deep within.
+type stopTest struct{}
+
+// gather is a testing.TB that keeps what is said, for rapid to judge.
+type gather struct {
+	testing.TB
+	mu     sync.Mutex
+	faults []string
+}
+
+func (g *gather) add(s string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.faults = append(g.faults, s)
+}
+func (g *gather) Error(args ...any)                 { g.add(fmt.Sprint(args...)) }
+func (g *gather) Errorf(format string, args ...any) { g.add(fmt.Sprintf(format, args...)) }
+func (g *gather) Fatal(args ...any)                 { g.Error(args...); panic(stopTest{}) }
+func (g *gather) Fatalf(format string, args ...any) { g.Errorf(format, args...); panic(stopTest{}) }
+
+// model is what is known of an engine from outside, over all its lives.
+type model struct {
+	*rig
+	g *gather
+
+	mu       sync.Mutex
+	accepted []int64 // in the order of their ids
+	told     map[int64]store.Request
+	builds   map[int64]store.Build // as told when they began
+	pending  map[int64]store.Request
+	tokens   map[worker.Token]bool
+	epoch    int64
+	holders  map[string]int // of lock y, by builder
+	slots    int
+	back     map[string]func()
+	asking   sync.WaitGroup
+}
+
+func runModel(t *testing.T, ops []op) (faults []string) {
+	g := &gather{TB: t}
+	r := newRig(g, modelConfig())
+	m := &model{
+		rig: r, g: g, told: map[int64]store.Request{}, builds: map[int64]store.Build{},
+		tokens: map[worker.Token]bool{}, holders: map[string]int{}, back: map[string]func(){}, slots: 2,
+	}
+	r.host = newFakeHost(m.slots)
+	r.fleet.on("work", m.work)
+	r.fleet.check = m.limits
+	r.fleet.prepare = m.attempt
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ours := p.(stopTest); !ours {
+				panic(p)
+			}
+		}
+		r.close()
+		faults = g.faults
+	}()
+	m.live()
+	for _, o := range ops {
+		m.do(o)
+		if r.disk.crashed() {
+			m.dead()
+		} else if o.check {
+			m.look()
+		}
+	}
+	m.finish()
+	return nil
+}
+
+// live begins the engine's next life.
+func (m *model) live() {
+	m.open()
+	clear(m.back) // the workers of this life are all there
+	m.pending = map[int64]store.Request{}
+	for id, q := range m.e.l.requests {
+		m.pending[id] = q.row
+	}
+	for _, id := range m.accepted {
+		row := m.row(id)
+		if told, ok := m.told[id]; ok && (row.Result != told.Result || row.Text != told.Text || !row.Completed.Equal(told.Completed)) {
+			m.g.Errorf("request %d was told to be %s (%s); after a restart it is %s (%s)", id, told.Result, told.Text, row.Result, row.Text)
+		}
+	}
+	if e := m.e.l.epoch; e <= m.epoch {
+		m.g.Errorf("epoch %d follows %d", e, m.epoch)
+	}
+	m.epoch = m.e.l.epoch
+	events, err := m.e.Subscribe(context.Background(), "")
+	if err != nil {
+		m.g.Fatal(err)
+	}
+	go func() {
+		for ev := range events {
+			m.event(ev)
+		}
+	}()
+	go m.e.Run()
+	m.running = true
+}
+
+// dead is a crash and what follows it.
+func (m *model) dead() {
+	m.crash(false)
+	m.asking.Wait()
+	m.live()
+}
+
+func (m *model) do(o op) {
+	switch o.kind {
+	case opSubmit:
+		m.ask(o)
+	case opCancel:
+		if id, ok := m.some(o.who); ok {
+			ctx, stop := context.WithTimeout(context.Background(), time.Second)
+			err := m.e.Cancel(ctx, id, "not needed", o.flag)
+			stop()
+			if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrStopped) {
+				m.g.Errorf("cancel %d: %v", id, err)
+			}
+		}
+	case opPass:
+		time.Sleep(o.dur)
+	case opLose:
+		back := m.fleet.kind(o.worker).lose(o.flag)
+		if o.flag && m.back[o.worker] == nil {
+			m.back[o.worker] = back
+		}
+	case opBack:
+		for _, name := range slices.Sorted(maps.Keys(m.back)) {
+			m.back[name]()
+		}
+		clear(m.back)
+	case opCrash:
+		if o.check {
+			m.crash(o.flag)
+			m.asking.Wait()
+			m.live()
+			return
+		}
+		m.disk.arm(o.who, o.flag)
+	case opRestart:
+		settle()
+		if m.disk.crashed() {
+			return
+		}
+		m.stop(o.mode)
+		m.asking.Wait()
+		m.live()
+	case opFull:
+		m.disk.fail(errNoDisk)
+	case opRoom:
+		m.disk.fail(nil)
+	case opSlots:
+		m.slots = o.who
+		m.host.set(func(h *fakeHost) { h.slots, h.cpus, h.memory = o.who, float64(o.who), int64(o.who)<<30 })
+	}
+}
+
+// ask submits without waiting for the answer.
+func (m *model) ask(o op) {
+	e := m.e
+	m.asking.Add(1)
+	go func() {
+		defer m.asking.Done()
+		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+		defer stop()
+		props := build.Properties{"plan": {Value: o.plan, Source: "test"}}
+		tickets, err := e.Submit(ctx, Submission{Builder: o.builder, Worker: o.worker, Priority: o.priority, Properties: props})
+		switch {
+		case err == nil:
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if slices.Contains(m.accepted, tickets[0].ID) {
+				m.g.Errorf("request %d was accepted twice", tickets[0].ID)
+			}
+			m.accepted = append(m.accepted, tickets[0].ID)
+		case !errors.Is(err, ErrStopped) && !errors.Is(err, ErrDegraded) && !errors.Is(err, context.DeadlineExceeded):
+			m.g.Errorf("submit: %v", err)
+		}
+	}()
+}
+
+func (m *model) some(n int) (int64, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.accepted) == 0 {
+		return 0, false
+	}
+	return m.accepted[n%len(m.accepted)], true
+}
+
+// work is what builds do: as their plan says.
+func (m *model) work(c *fakeCommand) (worker.Exit, error) {
+	b := c.build.spec.Builder
+	m.mu.Lock()
+	m.holders[b]++
+	if n, all := m.holders["c"], m.holders["c"]+m.holders["d"]; (b == "c" || b == "d") && all > 1 {
+		m.g.Errorf("lock y: %d steps of c and %d of d hold it", n, all-n)
+	}
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.holders[b]--
+		m.mu.Unlock()
+	}()
+	var attempt int
+	if _, err := fmt.Sscan(c.env("BOTHY_ATTEMPT"), &attempt); err != nil {
+		return worker.Exit{}, err
+	}
+	plan := strings.Split(c.args[0], ",")
+	if attempt > len(plan) {
+		return worker.Exit{}, nil
+	}
+	how, d, _ := strings.Cut(plan[attempt-1], ":")
+	dur, err := time.ParseDuration(d)
+	if err != nil {
+		return worker.Exit{}, err
+	}
+	if err := c.print("", "begun\n"); err != nil {
+		return worker.Exit{Stopped: worker.SinkFailed, SinkErr: err}, nil
+	}
+	if exit, err, ok := c.sleep(dur); !ok {
+		return exit, err
+	}
+	switch how {
+	case "fail":
+		return worker.Exit{Code: 1}, nil
+	case "broken":
+		return worker.Exit{}, errors.New("broken pipe")
+	case "oom":
+		return worker.Exit{Code: 137, OOM: &worker.OOM{Certain: true}}, nil
+	case "lost", "retry":
+		if how == "lost" && strings.HasPrefix(c.build.conn.kind.name, "r") {
+			c.build.conn.cut()
+		}
+		return worker.Exit{}, worker.ErrLost
+	}
+	return worker.Exit{}, nil
+}
+
+// attempt checks that no two attempts are the same.
+func (m *model) attempt(s worker.BuildSpec) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tokens[s.Token] {
+		m.g.Errorf("token %s is given twice", s.Token)
+	}
+	m.tokens[s.Token] = true
+	return nil
+}
+
+// limits says what is exceeded by what runs now. The builds of the fake workers
+// begin after the engine counts them and end before it lets go of them.
+func (m *model) limits(now []worker.BuildSpec, by map[string]int) string {
+	of := map[string]int{}
+	for _, s := range now {
+		of[s.Builder]++
+	}
+	local := by["l1"] + by["l2"]
+	switch {
+	case by["l1"] > 2 || by["r1"] > 1 || by["r2"] > 2:
+		return fmt.Sprintf("max_builds: %v", by)
+	case of["b"] > 1 || of["b"] == 1 && of["a"] > 0 || of["a"] > 2:
+		return fmt.Sprintf("lock x: %v", of)
+	case of["c"] > 4:
+		return fmt.Sprintf("exclusive builder: %v", of)
+	case local > m.host.inUse():
+		return fmt.Sprintf("%d local builds have %d shares of the machine", local, m.host.inUse())
+	}
+	return ""
+}
+
+// event follows what the engine tells, which is in the order of its decisions.
+func (m *model) event(ev Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	q := ev.Request
+	switch ev.Kind {
+	case RequestNew, RequestRetry:
+		m.pending[q.ID] = q
+	case BuildNew:
+		b := ev.Build
+		if old, ok := m.builds[b.ID]; ok {
+			m.g.Errorf("build id %d is given to %s %d and to %s %d", b.ID, old.Builder, old.Number, b.Builder, b.Number)
+		}
+		for _, old := range m.builds {
+			if old.Builder == b.Builder && old.Number == b.Number {
+				m.g.Errorf("build number %d of %s is given twice", b.Number, b.Builder)
+			}
+		}
+		m.builds[b.ID] = b
+		if _, ok := m.pending[q.ID]; !ok {
+			m.g.Errorf("request %d has a build although it is not pending", q.ID)
+		}
+		for _, o := range m.pending {
+			if alike(o, q) && goesBefore(o, q) {
+				m.g.Errorf("request %d (priority %d, %s) was started before request %d (priority %d, %s)",
+					q.ID, q.Priority, q.Submitted, o.ID, o.Priority, o.Submitted)
+			}
+		}
+		delete(m.pending, q.ID)
+	case RequestDone:
+		if old, ok := m.told[q.ID]; ok {
+			m.g.Errorf("request %d is finished twice: %s and %s", q.ID, old.Result, q.Result)
+		}
+		m.told[q.ID] = q
+		delete(m.pending, q.ID)
+	}
+}
+
+// alike reports whether nothing but their rank decides which of the two starts first.
+func alike(a, b store.Request) bool {
+	return a.Builder == b.Builder && a.Worker == b.Worker && a.Memory == b.Memory
+}
+
+func goesBefore(a, b store.Request) bool {
+	if a.Priority != b.Priority {
+		return a.Priority > b.Priority
+	}
+	if c := a.Submitted.Compare(b.Submitted); c != 0 {
+		return c < 0
+	}
+	return a.ID < b.ID
+}
+
+// look checks the engine when nothing moves.
+func (m *model) look() {
+	settle()
+	if m.disk.crashed() {
+		m.dead()
+		settle()
+	}
+	open, err := m.store.Requests(context.Background(), store.RequestFilter{Open: true, Limit: 1000})
+	if err != nil {
+		m.g.Fatal(err)
+	}
+	running, err := m.store.Builds(context.Background(), store.Filter{Running: true, Limit: 1000})
+	if err != nil {
+		m.g.Fatal(err)
+	}
+	m.on(func(l *loop) {
+		if l.degraded != nil {
+			return
+		}
+		var rows, builds []int64
+		for _, q := range open {
+			rows = append(rows, q.ID)
+		}
+		for _, b := range running {
+			builds = append(builds, b.ID)
+		}
+		slices.Sort(rows)
+		slices.Sort(builds)
+		if want := slices.Sorted(maps.Keys(l.requests)); !slices.Equal(rows, want) {
+			m.g.Errorf("requests open on disk: %v, in the engine: %v", rows, want)
+		}
+		if want := slices.Sorted(maps.Keys(l.builds)); !slices.Equal(builds, want) {
+			m.g.Errorf("builds without a result on disk: %v, running: %v", builds, want)
+		}
+		for id, q := range l.requests {
+			for _, why := range l.queue.Why(id, time.Now()) {
+				if q.running == nil && why.Predicate == queue.Ready {
+					m.g.Errorf("request %d is pending although %s could take it", id, why.Worker)
+				}
+			}
+		}
+	})
+}
+
+// finish lets everything come to its end and checks what is left on disk.
+func (m *model) finish() {
+	m.disk.mu.Lock()
+	m.disk.armed = false
+	m.disk.mu.Unlock()
+	m.do(op{kind: opRoom})
+	m.do(op{kind: opBack})
+	m.do(op{kind: opSlots, who: 2})
+	time.Sleep(2 * time.Hour)
+	m.asking.Wait()
+	m.look()
+	ctx := context.Background()
+	all, err := m.store.Requests(ctx, store.RequestFilter{Limit: 1000})
+	if err != nil {
+		m.g.Fatal(err)
+	}
+	found := map[int64]bool{}
+	for _, q := range all {
+		found[q.ID] = true
+		m.finished(q)
+	}
+	for _, id := range m.accepted {
+		if !found[id] {
+			m.g.Errorf("request %d was accepted and is lost", id)
+		}
+	}
+	builds, err := m.store.Builds(ctx, store.Filter{Limit: 1000})
+	if err != nil {
+		m.g.Fatal(err)
+	}
+	for _, b := range builds {
+		if told, ok := m.builds[b.ID]; ok && (told.Request != b.Request || told.Number != b.Number || told.Token != b.Token) {
+			m.g.Errorf("build %d was told as %+v and is %+v", b.ID, told, b)
+		}
+		m.complete(b)
+	}
+}
+
+// finished checks a request at the end.
+func (m *model) finished(q store.Request) {
+	if q.State != store.Done || !q.Result.Valid() || q.Result == build.Retry || q.Completed.IsZero() {
+		m.g.Errorf("request %d is %s, %s at the end", q.ID, q.State, q.Result)
+	}
+	builds := m.rig.builds(q.ID)
+	if len(builds) != q.Attempts {
+		m.g.Errorf("request %d: %d builds, %d attempts", q.ID, len(builds), q.Attempts)
+	}
+	limit := map[string]int{"a": 3, "b": 1, "c": 0, "d": 3}[q.Builder]
+	gaveUp := strings.HasPrefix(q.Text, "gave up after")
+	if q.Retries > limit+1 || gaveUp != (q.Retries == limit+1 && q.Result == build.Exception) {
+		m.g.Errorf("request %d of %s has %d retries and is %s: %s", q.ID, q.Builder, q.Retries, q.Result, q.Text)
+	}
+	for i, b := range builds {
+		last := i == len(builds)-1
+		if b.Attempt != i+1 || !last && b.Result != build.Retry {
+			m.g.Errorf("request %d: build %d of %d is attempt %d, %s", q.ID, i+1, len(builds), b.Attempt, b.Result)
+		}
+		if last && b.Result != q.Result && q.Result != build.Cancelled && q.Result != build.Skipped {
+			m.g.Errorf("request %d is %s, its last build %s", q.ID, q.Result, b.Result)
+		}
+		if (b.Result == build.Exception) != (b.Cause != "") && b.Result != build.Retry {
+			m.g.Errorf("build %d is %s because of %q: %s", b.ID, b.Result, b.Cause, b.Text)
+		}
+	}
+}
+
+// complete checks that nothing of a build is open at the end.
+func (m *model) complete(b store.Build) {
+	ctx := context.Background()
+	steps, err := m.store.Steps(ctx, b.ID)
+	if err != nil {
+		m.g.Fatal(err)
+	}
+	for _, s := range steps {
+		if !s.Result.Valid() {
+			m.g.Errorf("step %d of build %d has no result, the build is %s: %s", s.Number, b.ID, b.Result, b.Text)
+		}
+	}
+	list, err := m.store.Logs(ctx, b.ID)
+	if err != nil {
+		m.g.Fatal(err)
+	}
+	for _, lg := range list {
+		if !lg.Complete {
+			m.g.Errorf("log %d of build %d is not complete", lg.ID, b.ID)
+		}
+	}
+}
