@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package crashtest kills the real program at random moments and checks that
 // nothing it promised is lost. BOTHY_CRASHES says how often (default 8, in CI
 // 100, for the long proof 10,000).
