@@ -134,33 +134,6 @@ func BenchmarkDecisionShapes(b *testing.B) {
 	}
 }
 
-// A decision with 100,000 pending requests and 1,000 workers costs at most twice
-// that with 100 and one. The best of many short rounds is compared: the rest is
-// what else the machine does.
-func TestADecisionCostsTheSameAtAnySize(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures time")
-	}
-	small, large := newSite(t, 1, 100, plainRequest), newSite(t, 1000, 100_000, plainRequest)
-	runtime.GC()
-	best := func(best time.Duration, s *site) time.Duration {
-		const turns = 300
-		began := time.Now()
-		for range turns {
-			s.turn(t)
-		}
-		return min(best, time.Since(began)/turns)
-	}
-	a, b := time.Hour, time.Hour
-	for round := 0; round < 20 || b > 2*a && round < 500; round++ {
-		a, b = best(a, small), best(b, large)
-	}
-	t.Logf("%v with 1 worker and 100 requests, %v with 1,000 and 100,000", a, b)
-	if b > 2*a {
-		t.Errorf("%v with 1 worker and 100 requests, %v with 1,000 and 100,000", a, b)
-	}
-}
-
 // BenchmarkAdd is the cost of one more request while nothing can start.
 func BenchmarkAdd(b *testing.B) {
 	for _, pending := range pendings {
