@@ -240,9 +240,9 @@ func TestSlowSinkIsNoTimeout(t *testing.T) {
 	b := r.begin(t)
 	defer end(t, b)
 	cmd := sh("echo a; echo b")
-	cmd.Timeout = 50 * time.Millisecond
+	cmd.Timeout = time.Second
 	x := run(t, b, cmd, sinkFunc(func([]byte) error {
-		<-time.After(200 * time.Millisecond)
+		<-time.After(1500 * time.Millisecond)
 		return nil
 	}))
 	if x.Stopped != "" || x.Code != 0 {
