@@ -77,6 +77,10 @@ func (d *plainDisplay) showBuild(u control.Update, b *buildView, s *stepView) {
 		if !d.options.Single && !d.options.AdHoc || b.result == build.Retry {
 			d.printf("%s: %s in %s%s", b.label(), resultWord(u.Result), took(b.elapsed), because(u.Result, u.Text))
 		}
+	case control.RequestOK:
+		if s != nil {
+			d.flushStep(b, s)
+		}
 	}
 }
 

@@ -121,7 +121,7 @@ func threeBuilders(show func(control.Update), snap func(name string)) {
 	s.stepEnd(test, build.Success, "")
 	end := test
 	end.Kind, end.Result, end.Text = control.BuildEnd, build.Failure, "unit: exit status 1"
-	end.LogPath, end.Kept = "/work/.bothy/logs/test-12", "/work/.bothy/failed/test-12"
+	end.LogPath, end.Kept = "/src/.bothy/logs/test-12", "/src/.bothy/failed/test-12"
 	end.Ended = []string{"sleep 1000 (4711)", "postgres (4712)"}
 	s.tell(end)
 	ok := test
@@ -135,7 +135,7 @@ func threeBuilders(show func(control.Update), snap func(name string)) {
 		if b.Builder == "lint" {
 			s.after(time.Minute).stepEnd(b, build.Success, "")
 		}
-		b.Kind, b.Result, b.LogPath = control.BuildEnd, build.Success, "/work/.bothy/logs/"+b.Builder
+		b.Kind, b.Result, b.LogPath = control.BuildEnd, build.Success, "/src/.bothy/logs/"+b.Builder
 		if b.Builder == "docs" {
 			b.Result = build.Warnings
 		}
@@ -151,7 +151,7 @@ func TestTree(t *testing.T) {
 		t.Run(fmt.Sprint(cols), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				term := newVT(t, cols, 30)
-				d := newTreeDisplay(Env{Stdout: term, Dir: "/work"}, displayOptions{}, term.size)
+				d := newTreeDisplay(Env{Stdout: term, Dir: "/src"}, displayOptions{}, term.size)
 				var got strings.Builder
 				snap := func(name string) { fmt.Fprintf(&got, "=== %s\n%s", name, term) }
 				threeBuilders(d.Show, snap)
@@ -171,7 +171,7 @@ func TestTree(t *testing.T) {
 func TestPlain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		d := newPlainDisplay(Env{Stdout: &out, Dir: "/work"}, displayOptions{})
+		d := newPlainDisplay(Env{Stdout: &out, Dir: "/src"}, displayOptions{})
 		threeBuilders(d.Show, func(string) {})
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
@@ -222,7 +222,7 @@ func TestPlainPrefixes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
-				d := newPlainDisplay(Env{Stdout: &out, Dir: "/work"}, o)
+				d := newPlainDisplay(Env{Stdout: &out, Dir: "/src"}, o)
 				oneBuild(d.Show)
 				golden(t, "plain-"+name+".txt", out.String())
 			})
@@ -257,13 +257,13 @@ func TestJSONDisplay(t *testing.T) {
 func TestTreeOfAShortRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		term := newVT(t, 80, 24)
-		d := newTreeDisplay(Env{Stdout: term, Dir: "/work"}, displayOptions{AdHoc: true}, term.size)
+		d := newTreeDisplay(Env{Stdout: term, Dir: "/src"}, displayOptions{AdHoc: true}, term.size)
 		s := &story{show: d.Show, now: time.Now()}
 		b := at(1, "_command", 1)
 		start := b
 		start.Kind, start.Steps = control.BuildNew, 1
 		s.tell(start).step(b, 1, "true").after(4*time.Millisecond).stepEnd(b, build.Success, "")
-		b.Kind, b.Result, b.LogPath = control.BuildEnd, build.Success, "/work/.bothy/logs/1"
+		b.Kind, b.Result, b.LogPath = control.BuildEnd, build.Success, "/src/.bothy/logs/1"
 		s.tell(b).tell(control.Update{Kind: control.End})
 		if term.written() != 1 {
 			t.Errorf("%d writes, want 1", term.written())
@@ -374,6 +374,28 @@ func TestBuildLostWithItsMaster(t *testing.T) {
 			t.Errorf("%d builds still run", len(d.state.running))
 		}
 		want := "success     1.0s  test #2, attempt 2\n"
+		if !strings.HasSuffix(out.String(), "\n"+want) {
+			t.Errorf("got\n%s\nwant at its end\n%s", &out, want)
+		}
+	})
+}
+
+// A build whose end was not told, because its master went, ends with its request.
+func TestBuildEndLostWithItsMaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		d := newPlainDisplay(Env{Stdout: &out}, displayOptions{})
+		s := &story{show: d.Show, now: time.Now()}
+		b := at(1, "test", 1)
+		b.Kind = control.BuildNew
+		s.tell(b).step(b, 1, "unit").out(b, "half").after(time.Second)
+		b.Kind, b.Result, b.Text = control.RequestOK, build.Failure, "unit failed"
+		s.tell(b)
+		if len(d.state.running) != 0 {
+			t.Errorf("%d builds still run", len(d.state.running))
+		}
+		s.tell(control.Update{Kind: control.End})
+		want := "test #1 unit | half\nfailure     1.0s  test #1: unit failed\n"
 		if !strings.HasSuffix(out.String(), "\n"+want) {
 			t.Errorf("got\n%s\nwant at its end\n%s", &out, want)
 		}

@@ -123,6 +123,11 @@ func (p *progress) apply(u control.Update) (*buildView, *stepView) {
 		if u.Text != "" {
 			r.text = u.Text
 		}
+		if b := r.build; b != nil && b.result == build.None { // its master went away without saying how it ended
+			step := b.step
+			p.buildEnded(b, u)
+			return b, step
+		}
 	case control.End:
 		p.end = &u
 	}

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -56,7 +58,7 @@ type run struct {
 	conf        *config.Config
 	req         control.RunRequest
 	display     display
-	accepted    map[int64]bool // requests on disk and not finished
+	accepted    map[int64]bool // requests on disk; true: we were told that it is finished
 	code        int
 	waiting     bool // for another run; said once
 	ended       bool
@@ -172,7 +174,7 @@ func (r *run) checkBuilders() error {
 // holds the base directory already. When that one goes, the next serves.
 func (r *run) untilDone(ctx context.Context) error {
 	for {
-		if r.interrupted.Load() > 0 && len(r.accepted) == 0 {
+		if r.interrupted.Load() > 0 && !r.waits() {
 			return nil
 		}
 		err := r.attempt(ctx)
@@ -187,15 +189,21 @@ func (r *run) untilDone(ctx context.Context) error {
 		case !errors.Is(err, control.ErrGone) || ctx.Err() != nil:
 			return err
 		}
-		r.req.Reattach = []int64{}
-		for id := range r.accepted {
-			r.req.Reattach = append(r.req.Reattach, id)
-		}
-		if len(r.req.Reattach) == 0 {
-			r.req.Reattach = nil // nothing was accepted: ask anew
-		}
+		// With the finished ones: they count in the end, and without any the next
+		// master would take us for new. It does if nothing was accepted.
+		r.req.Reattach = slices.Sorted(maps.Keys(r.accepted))
 		r.display.Show(control.Update{Kind: control.Note, Time: time.Now(), Text: "the master has ended; taking over"})
 	}
+}
+
+// waits reports whether a request is not finished, for all we know.
+func (r *run) waits() bool {
+	for _, finished := range r.accepted {
+		if !finished {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *run) attempt(ctx context.Context) error {
@@ -212,18 +220,27 @@ func (r *run) attempt(ctx context.Context) error {
 	if err := own.Start(ctx); err != nil {
 		return errors.Join(err, own.Kill(ctx))
 	}
-	err = r.session(ctx, func(context.Context) (net.Conn, error) { return own.InProcessConn() })
-	// Other terminals may be served by this process: their builds finish first.
-	wait, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if serr := own.Shutdown(wait); serr != nil && wait.Err() != nil && ctx.Err() == nil {
-		fmt.Fprintln(r.call.Stderr, "bothy: builds of another terminal still run here; Ctrl-C has that terminal run them again")
-		r.serving.Store(own)
-		return errors.Join(err, own.Shutdown(ctx))
-	} else if serr != nil {
-		return errors.Join(err, serr)
+	dial := func(context.Context) (net.Conn, error) { return own.InProcessConn() }
+	err = r.session(ctx, dial)
+	return errors.Join(err, r.shutdown(ctx, own, dial))
+}
+
+// shutdown ends this process's own master. Builds of other terminals that it
+// runs finish first, which is said if it takes a while.
+func (r *run) shutdown(ctx context.Context, own *runner.Runner, dial func(context.Context) (net.Conn, error)) error {
+	ended := make(chan error, 1)
+	go func() { ended <- own.Shutdown(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(time.Second):
 	}
-	return err
+	// Our builds have ended. A slow disk takes its time too, without any builds.
+	if s, err := control.NewClient(dial).Status(ctx); err == nil && s.Running > 0 {
+		r.serving.Store(own)
+		fmt.Fprintln(r.call.Stderr, "bothy: builds of another terminal still run here; Ctrl-C has that terminal run them again")
+	}
+	return <-ended
 }
 
 // layoutOf finds the base directory of a configuration that was completed.
@@ -287,12 +304,15 @@ func (r *run) session(ctx context.Context, dial func(context.Context) (net.Conn,
 	err := client.Run(ctx, r.req, func(u control.Update) error {
 		switch u.Kind {
 		case control.Accepted:
-			r.accepted[u.Request] = true
+			r.accepted[u.Request] = false
 			r.cancel(ctx) // if there was an interrupt before
 		case control.BuildNew:
 			r.cancel(ctx)
 		case control.RequestOK:
-			delete(r.accepted, u.Request)
+			if r.accepted[u.Request] {
+				return nil // an earlier master has told it
+			}
+			r.accepted[u.Request] = true
 		case control.End:
 			r.ended, r.code = true, u.ExitCode
 		}

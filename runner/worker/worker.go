@@ -38,6 +38,13 @@ type Conn interface {
 	Close() error
 }
 
+// Shutdowner is a [Conn] to a worker that has a process of its own. Shutdown
+// asks that to end and returns when the worker has heard it; the connection
+// then ends by itself. A worker without it ends when its connection is closed.
+type Shutdowner interface {
+	Shutdown(ctx context.Context) error
+}
+
 // Build is one build on one worker. One command runs at a time.
 type Build interface {
 	// Dir is the absolute directory in which steps run unless they say otherwise.

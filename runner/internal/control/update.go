@@ -20,7 +20,7 @@ type RunRequest struct {
 	Digest   string            `json:"digest,omitempty"` // of the asker's configuration file
 	File     string            `json:"file,omitempty"`   // the asker's configuration file, absolute
 	KeepOn   bool              `json:"keep_going,omitempty"`
-	Reattach []int64           `json:"reattach,omitempty"` // requests accepted by a master that has gone
+	Reattach []int64           `json:"reattach,omitempty"` // requests accepted by a master that has gone, finished ones too
 }
 
 // UpdateKind names what an [Update] tells.

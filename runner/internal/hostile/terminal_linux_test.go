@@ -1,8 +1,11 @@
 package hostile
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -76,6 +79,38 @@ func TestInterruptWhileServingAnother(t *testing.T) {
 	two.exits(1, 15*time.Second)
 }
 
+// A slow disk makes the end of a run long, too. There is no other terminal then,
+// and none is spoken of.
+func TestSlowEnd(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		missing(t, "no strace")
+	}
+	s := newScene(t, gatedConf())
+	p := s.start("run", "one")
+	p.awaits("| one began\n")
+	const each = 1500 * time.Millisecond // the run's patience is 1 s
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	tracer := exec.CommandContext(t.Context(), strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "signal=none",
+		"-e", fmt.Sprintf("inject=fsync,fdatasync:delay_enter=%d", each.Microseconds()), "-p", pid)
+	if err := tracer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tracer.Wait() })
+	until(t, 30*time.Second, "strace does not attach", func() bool {
+		status, err := os.ReadFile("/proc/" + pid + "/status")
+		return err == nil && !strings.Contains(string(status), "TracerPid:\t0\n")
+	})
+	s.write("one.go", "")
+	p.awaits("  one #1\n")
+	if took := p.exits(0, 2*time.Minute); took < each {
+		t.Errorf("the end took %v: the disk was not slow", took)
+	}
+	if got := p.err.String(); got != "" {
+		t.Errorf("on stderr:\n%s", got)
+	}
+}
+
 // A dozen terminals at one moment: one holds, all are served.
 func TestManyRunsAtOnce(t *testing.T) {
 	s := newScene(t, `
@@ -114,59 +149,6 @@ func TestRunBesideServe(t *testing.T) {
 	s.write("two.go", "")
 	run.exits(1, 10*time.Second)
 	v.drain()
-}
-
-// The holder is killed while another terminal waits on it: that one takes over
-// and finishes, with the right exit code.
-func TestTakeOver(t *testing.T) {
-	s := newScene(t, gatedConf())
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	two := s.start("run", "two")
-	two.awaits("| two began\n")
-	one.signal(syscall.SIGKILL)
-	one.exits(-1, 5*time.Second)
-	two.awaits("taking over")
-	until(t, 20*time.Second, "the build does not begin again", func() bool {
-		return strings.Count(two.out.String(), "| two began\n") == 2
-	})
-	s.write("two.go", "")
-	two.exits(1, 20*time.Second)
-	two.prints("exit 7")
-	s.nothingLeft("the end", 2*time.Second)
-
-	r := s.records(s.path(".bothy"))
-	var results []string
-	for _, b := range r.builds() {
-		results = append(results, b.Builder+" "+b.Result.String())
-	}
-	if got, want := strings.Join(results, ", "), "one retry, two retry, two failure"; got != want {
-		t.Errorf("builds: %s, want %s", got, want)
-	}
-}
-
-// Three terminals, and each holder is killed in its turn.
-func TestTakeOverTwice(t *testing.T) {
-	s := newScene(t, strings.ReplaceAll(gatedConf(), "cpus = 2", "cpus = 4")+`
-[[builders]]
-name = "three"
-steps = ['''`+gate("three")+`''']
-`)
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	three := s.start("run", "three")
-	three.awaits("| three began\n")
-	one.signal(syscall.SIGKILL)
-	three.awaits("taking over")
-	two := s.start("run", "two")
-	two.awaits("| two began\n")
-	until(t, 20*time.Second, "the build does not begin again", func() bool {
-		return strings.Count(three.out.String(), "| three began\n") == 2
-	})
-	three.signal(syscall.SIGKILL)
-	two.awaits("taking over")
-	s.write("two.go", "")
-	two.exits(1, 20*time.Second)
 }
 
 const interruptible = `
