@@ -19,6 +19,7 @@ type build struct {
 	spec   worker.BuildSpec
 	slot   *Reservation // nil: the build is not measured
 	cancel context.CancelCauseFunc
+	area   *workspace.Area
 	dir    *workspace.Dir
 
 	// running is held while a command runs and while processes are ended.
@@ -63,6 +64,12 @@ func (b *build) exec(ctx context.Context, cmd worker.Command, sink worker.Sink) 
 		return worker.Exit{}, errEnded
 	}
 	if err := b.begin(ctx); err != nil {
+		switch {
+		case b.isKilled():
+			return worker.Exit{}, errKilled
+		case ctx.Err() != nil: // it never began: cancelled like one that runs
+			return worker.Exit{Code: -1, Stopped: worker.Cancelled}, nil
+		}
 		return worker.Exit{}, err
 	}
 	exit, err := b.proc.Run(ctx, cmd, sink)
@@ -120,13 +127,16 @@ func (b *build) isKilled() bool {
 	return b.killed
 }
 
-// End ends the build's processes and clears its directory.
+// End ends the build's processes and gives its directory back.
 func (b *build) End(ctx context.Context, keep worker.KeepDir) (worker.Receipt, error) {
 	b.running.Lock()
 	receipt, err := b.endProcesses(ctx)
 	b.running.Unlock()
-	kept, dirErr := b.dir.Release(keep)
+	kept, left, dirErr := b.dir.Release(keep)
 	receipt.Kept = kept
+	if left != "" {
+		b.conn.w.host.clear(leftover{b.area, left})
+	}
 	b.conn.remove(b)
 	if err = errors.Join(err, dirErr); err != nil {
 		return receipt, fmt.Errorf("end build %s #%d on %s: %w", b.spec.Builder, b.spec.Number, b.conn.w.name, err)

@@ -74,7 +74,7 @@ func (c *conn) startBuild(ctx context.Context, spec worker.BuildSpec) (*build, e
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	b := &build{conn: c, spec: spec, cancel: cancel}
+	b := &build{conn: c, spec: spec, cancel: cancel, area: area}
 	b.slot, _ = spec.Slot.(*Reservation)
 	b.running.Lock() // a Close meanwhile waits for what is begun here
 	defer b.running.Unlock()

@@ -25,7 +25,8 @@ type HostOptions struct {
 	// BaseID names the base directory in cgroups and in the environment of
 	// builds: 1 to 64 letters, digits, "_" and "-".
 	BaseID string
-	// Epoch rises with every start of the master on the base directory.
+	// Epoch rises with every start of the master on the base directory; 0: it is
+	// told by [Host.SetEpoch], before the first build.
 	Epoch int64
 	// Version is what the workers say of themselves.
 	Version string
@@ -50,8 +51,13 @@ type Host struct {
 	open   map[*spawn.Spawner]struct{} // idle or taken
 	busy   int                         // tasks, and spawners being started or closed
 	warm   chan struct{}               // closed when Warm's spawner is in stock; nil: none
+	early  *spawn.Early                // for the pool, or nil
+	known  chan struct{}               // closed when the epoch is known
+	ending chan struct{}               // closed with closed
 	closed bool
 	quiet  chan struct{} // closed when closed and nothing is busy
+
+	leftovers []leftover // to be removed, the first just now
 }
 
 var errClosed = errors.New("local workers are closed")
@@ -77,7 +83,23 @@ func NewHost(o HostOptions) (*Host, error) {
 		}
 		o.OSRelease = osrelease.Properties(fields)
 	}
-	return &Host{o: o, open: map[*spawn.Spawner]struct{}{}, quiet: make(chan struct{})}, nil
+	h := &Host{
+		o: o, open: map[*spawn.Spawner]struct{}{},
+		known: make(chan struct{}), ending: make(chan struct{}), quiet: make(chan struct{}),
+	}
+	if o.Epoch != 0 {
+		close(h.known)
+	}
+	return h, nil
+}
+
+// SetEpoch tells the epoch if NewHost did not know it. It must be called once,
+// before the first build and before [Host.Sweep].
+func (h *Host) SetEpoch(epoch int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.o.Epoch = epoch
+	close(h.known)
 }
 
 // Close ends all spawners, and with them whatever still runs on them, and waits
@@ -90,6 +112,7 @@ func (h *Host) Close() error {
 		return nil
 	}
 	h.closed = true
+	close(h.ending)
 	open := slices.Collect(maps.Keys(h.open))
 	h.idle = nil
 	h.busy++ // this
@@ -163,7 +186,9 @@ func (h *Host) take(ctx context.Context) (*spawn.Spawner, error) {
 		return s, nil
 	}
 	if h.pool == nil {
-		pool, err := spawn.Open(ctx, h.spawnOptions())
+		o := h.spawnOptions()
+		o.Early, h.early = h.early, nil
+		pool, err := spawn.Open(o)
 		if err != nil {
 			h.mu.Unlock()
 			return nil, err
@@ -191,19 +216,41 @@ func (h *Host) take(ctx context.Context) (*spawn.Spawner, error) {
 }
 
 // Warm starts a spawner in the background, for the build that is about to come.
+// Its process starts before the epoch is known.
 func (h *Host) Warm() {
 	ready := make(chan struct{})
 	h.task("starting a spawner", func() {
 		defer close(ready)
-		s, err := h.take(context.Background())
-		if err != nil {
-			return // the build will say so
+		if err := h.warmUp(); err != nil {
+			h.o.Logger.Debug("no spawner was started early", "error", err) // the build will say so
 		}
-		h.give(s)
 	})
 	h.mu.Lock()
 	h.warm = ready
 	h.mu.Unlock()
+}
+
+func (h *Host) warmUp() error {
+	early, err := spawn.Launch(h.o.BaseID)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-h.known:
+	case <-h.ending:
+		return early.Close()
+	}
+	h.mu.Lock()
+	h.early = early
+	h.mu.Unlock()
+	s, err := h.take(context.Background())
+	if err == nil {
+		h.give(s)
+	}
+	h.mu.Lock()
+	early, h.early = h.early, nil // if there was a pool already
+	h.mu.Unlock()
+	return errors.Join(err, early.Close())
 }
 
 // takeWarm is take that waits for a spawner which is being started already.

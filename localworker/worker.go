@@ -103,9 +103,7 @@ func (w *Worker) sweep() error {
 			if h.isClosed() {
 				return
 			}
-			if err := area.RemoveLeftover(dir); err != nil {
-				h.o.Logger.Warn("left-over directory of a crash", "worker", w.name, "error", err)
-			}
+			h.removeLeftover(leftover{area, dir})
 		}
 	})
 	return nil

@@ -65,8 +65,56 @@ func TestBuildsSideBySideHaveDirectoriesOfTheirOwn(t *testing.T) {
 	if _, err := os.Stat(r.Kept); err != nil || !strings.HasPrefix(r.Kept, filepath.Join(h.o.BaseDir, "workers", "bot1")) {
 		t.Errorf("kept %q: %v", r.Kept, err)
 	}
+	if err := h.Close(); err != nil { // directories are cleared until then
+		t.Error(err)
+	}
 	for _, b := range []worker.Build{b1, b2} {
 		if _, err := os.Stat(b.Dir()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there", b.Dir())
+		}
+	}
+}
+
+// Directories are cleared after the end of their builds, but never more wait for
+// it than there are slots.
+func TestClearing(t *testing.T) {
+	h := newHost(t, nil)
+	c := attach(t, newWorker(t, h, "bot1"))
+	gone := func(b worker.Build) bool {
+		_, err := os.Stat(b.Dir())
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	waiting := make([]leftover, 2)
+	for i := range waiting { // as if their removal took its time
+		b := start(t, c, spec(none, fresh)).(*build)
+		waiting[i] = leftover{b.area, b.Dir()}
+	}
+	h.leftovers = waiting
+	b := start(t, c, spec(none, fresh))
+	end(t, b, worker.DropDir)
+	if !gone(b) {
+		t.Error("a third directory waits for its removal")
+	}
+	h.clearAll()
+	if len(h.leftovers) > 0 {
+		t.Errorf("%d directories wait although there was time", len(h.leftovers))
+	}
+	var builds []worker.Build
+	for range 20 {
+		b := start(t, c, spec(none, fresh))
+		if err := os.WriteFile(filepath.Join(b.Dir(), "f"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		end(t, b, worker.DropDir)
+		builds = append(builds, b)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	late := start(t, c, spec(none, fresh))
+	end(t, late, worker.DropDir)
+	for _, b := range append(builds, late) {
+		if !gone(b) {
 			t.Errorf("%s is still there", b.Dir())
 		}
 	}
@@ -147,6 +195,55 @@ func TestSpawnersAreReusedAndTheirNumberIsBounded(t *testing.T) {
 	}
 	if _, err := newWorker(t, h, "bot2").Attach(t.Context()); err == nil {
 		t.Error("attached to a closed host")
+	}
+}
+
+// A command that is cancelled before its spawner is there is cancelled like one
+// that runs, and the next one finds everything in order.
+func TestCancelledWhileASpawnerStarts(t *testing.T) {
+	needShell(t)
+	for name, prepare := range map[string]func(*Host){
+		"first of the host": func(*Host) {},
+		"being warmed":      func(h *Host) { h.warm = make(chan struct{}) }, // takes for ever
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, nil)
+			prepare(h)
+			b := start(t, attach(t, newWorker(t, h, "bot1")), spec(none, fresh))
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			out := &sink{}
+			exit, err := b.Run(ctx, shell("echo it ran"), out)
+			if err != nil || exit.Stopped != worker.Cancelled || exit.Code != -1 || out.String() != "" {
+				t.Errorf("%+v, %v, output %q", exit, err, out)
+			}
+			if got := run(t, b, "echo later"); got != "later" {
+				t.Errorf("output %q", got)
+			}
+			end(t, b, worker.DropDir)
+		})
+	}
+}
+
+// The first spawner may be started before the epoch is known.
+func TestWarmBeforeTheEpoch(t *testing.T) {
+	needShell(t)
+	h := newHost(t, func(o *HostOptions) { o.Epoch = 0 })
+	h.Warm()
+	h.SetEpoch(7)
+	b := start(t, attach(t, newWorker(t, h, "bot1")), spec(none, fresh))
+	if got := run(t, b, `echo "${BOTHY_COOKIE%.*.*}"`); got != "test.7" {
+		t.Errorf("cookie %q", got)
+	}
+	end(t, b, worker.DropDir)
+	if idle, open := len(h.idle), len(h.open); idle != 1 || open != 1 {
+		t.Errorf("%d idle of %d spawners, want the one", idle, open)
+	}
+
+	h = newHost(t, func(o *HostOptions) { o.Epoch = 0 })
+	h.Warm()
+	if err := h.Close(); err != nil { // no epoch ever
+		t.Error(err)
 	}
 }
 

@@ -107,7 +107,8 @@ func (Lagged) event()           {}
 // the Runner. A listener that is more than 4,096 events behind misses some and
 // gets a [Lagged] in their place; it never holds up builds.
 func (r *Runner) Events(ctx context.Context) iter.Seq[Event] {
-	events, err := r.engine.Subscribe(ctx, "")
+	events, err := r.engine.Subscribe(ctx, "", engine.RequestNew, engine.RequestRetry, engine.RequestDone, engine.BuildNew, engine.BuildDone,
+		engine.StepNew, engine.StepDone, engine.Degraded)
 	if err != nil { // ctx or the Runner has ended
 		return func(func(Event) bool) {}
 	}

@@ -46,6 +46,10 @@ import (
 	"bothy/runner/worker"
 )
 
+// commitPace bounds commits under load to 100 a second. Ten short builds then
+// share one, and nobody sees 10 ms.
+const commitPace = 10 * time.Millisecond
+
 // Helper ends here if this process was started as a helper of a Runner, and
 // does nothing otherwise. Call it first in main, before anything that prints,
 // listens or starts goroutines. Without it builds are contained less well:
@@ -156,19 +160,8 @@ func (r *Runner) open(o Options) error {
 	if errs := r.conf.CheckMachine(r.budget.Machine()); len(errs) > 0 {
 		return config.Errors(errs)
 	}
-	if r.store, err = store.Open(r.layout.StateDB, r.log); err != nil {
-		return err
-	}
-	rec, err := r.store.Start()
-	if err != nil {
-		return err
-	}
-	if r.logs, err = logs.Open(r.layout.LogDir, logs.Options{Logger: r.log}); err != nil {
-		return err
-	}
-	rec.NextLog = max(rec.NextLog, r.logs.MaxID()+1)
 	r.local, err = localworker.NewHost(localworker.HostOptions{
-		Budget: r.budget, BaseDir: r.layout.Dir, BaseID: r.holder.ID(), Epoch: rec.Epoch, Version: Version(),
+		Budget: r.budget, BaseDir: r.layout.Dir, BaseID: r.holder.ID(), Version: Version(),
 		KeepFailed: max(0, r.conf.Store.KeepFailedWorkspaces), Logger: r.log,
 	})
 	if err != nil {
@@ -177,6 +170,18 @@ func (r *Runner) open(o Options) error {
 	if o.Foreground {
 		r.local.Warm() // a terminal waits for it
 	}
+	if r.store, err = store.Open(r.layout.StateDB, r.log); err != nil {
+		return err
+	}
+	rec, err := r.store.Start()
+	if err != nil {
+		return err
+	}
+	r.local.SetEpoch(rec.Epoch)
+	if r.logs, err = logs.Open(r.layout.LogDir, logs.Options{Logger: r.log}); err != nil {
+		return err
+	}
+	rec.NextLog = max(rec.NextLog, r.logs.MaxID()+1)
 	environ := o.Environ
 	if environ == nil {
 		environ = os.Environ()
@@ -187,12 +192,14 @@ func (r *Runner) open(o Options) error {
 	}
 	r.engine, err = engine.New(engine.Options{
 		Config: r.conf, Store: r.store, Logs: r.logs, Recovered: rec, Host: host{r.budget},
-		Attach: func(w config.Worker) (worker.Kind, error) { return r.local.NewWorker(w.Name, w.Workdir) },
+		Attach: r.attach,
 		Steps:  steps, Logger: r.log, Foreground: o.Foreground,
 		BaseDir:    r.layout.Dir,
 		TextLogDir: filepath.Join(r.layout.Dir, "runs"),
-		Environ:    environ, BaseEnv: engine.BaseEnv(environ, m.PassEnv),
-		Ballast: r.holder.Ballast(),
+		CommitPace: commitPace,
+		BaseEnv:    engine.BaseEnv(environ, m.PassEnv),
+		Prepare:    func(_ context.Context, c *config.Config) (engine.Prepared, error) { return prepare(c, environ) },
+		Ballast:    r.holder.Ballast(),
 	})
 	return err
 }
@@ -242,7 +249,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			swept = false // the next one tries again
 		}
 	}
-	r.server = control.NewServer(controlled{r}, r.log)
+	r.server = control.NewServer(controlled{r}, nil, r.log)
 	r.pipe = newPipeListener()
 	r.serve(r.pipe)
 	if ln, err := r.holder.Listen(); err != nil {
@@ -287,6 +294,25 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	<-r.done
 	return r.err
+}
+
+// Reload takes over another configuration and says what changed, a change a
+// line. All of it is made ready first: an error means that nothing has changed.
+// Running builds keep the configuration they started with; pending requests of
+// builders that are gone are cancelled; workers that are gone take no more
+// builds. The base directory cannot change. cfg must not be changed afterwards.
+func (r *Runner) Reload(ctx context.Context, cfg *config.Config) (changes []string, err error) {
+	if _, err := cfg.Complete(); err != nil {
+		return nil, err
+	}
+	if errs := cfg.CheckMachine(r.budget.Machine()); len(errs) > 0 {
+		return nil, config.Errors(errs)
+	}
+	diff, err := r.engine.Reload(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("reload: %w", err)
+	}
+	return diff.Lines(), nil
 }
 
 // Shutdown starts no more builds, lets those that run finish and waits for all
@@ -410,7 +436,7 @@ func (c controlled) Drain() { c.r.engine.Stop(engine.Drain) }
 // loaded: it would run something else than the person sees in the file. If this
 // master is itself only a terminal's, the other waits for its end.
 func (c controlled) Accept(req control.RunRequest) error {
-	if len(req.Argv) > 0 || req.Digest == c.r.conf.Digest {
+	if len(req.Argv) > 0 || req.Digest == c.r.engine.Config().Digest {
 		return nil
 	}
 	if c.r.foreground {

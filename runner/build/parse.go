@@ -141,6 +141,9 @@ func (p *parser) ref(sub *part, open, shut int) (end int, err error) {
 	}
 	lo := shut - len(rest)
 	end = p.word(lo, shut)
+	for selector == "secret" && end < shut && strings.IndexByte(secretBytes, p.s[end]) >= 0 {
+		end = p.word(end+1, shut)
+	}
 	if selector == "src" {
 		if end == shut || p.s[end] != ':' {
 			return 0, p.fail(lo, "want src:CODEBASE:ATTRIBUTE (src::ATTRIBUTE for the only codebase)")
@@ -159,6 +162,10 @@ func (p *parser) ref(sub *part, open, shut int) (end int, err error) {
 	sub.ref = Ref{Selector: selector, Key: p.s[lo:end], Offset: open}
 	return end, nil
 }
+
+// secretBytes may be in the name of a secret beside what may be in a key: parts
+// of paths, and Buildbot's "PATH|KEY" with its escapes.
+const secretBytes = `/|\@+ `
 
 // word returns the end of the letters that may be in a key.
 func (p *parser) word(lo, hi int) int {

@@ -39,7 +39,24 @@ func (p Property) Text() string {
 
 // MarshalJSON writes [value, source].
 func (p Property) MarshalJSON() ([]byte, error) {
+	// Nearly all are plain text, and every build writes some twenty of them twice.
+	if v, ok := p.Value.(string); ok && isPlain(v) && isPlain(p.Source) {
+		b := make([]byte, 0, len(v)+len(p.Source)+len(`["",""]`))
+		b = append(append(b, `["`...), v...)
+		b = append(append(b, `","`...), p.Source...)
+		return append(b, `"]`...), nil
+	}
 	return json.Marshal([2]any{p.Value, p.Source})
+}
+
+// isPlain tells whether encoding/json writes s between quotes as it is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte("\"\\<>&", c) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // UnmarshalJSON reads [value, source], within the limits of [Properties.Set].

@@ -104,6 +104,23 @@ func TestValuesOf64KiBWork(t *testing.T) {
 	}
 }
 
+// What is written without package json is what it would write.
+func TestPlainPropertiesInJSON(t *testing.T) {
+	var texts []string
+	for c := range 256 {
+		texts = append(texts, "a"+string(byte(c))+"b", string(rune(c)))
+	}
+	for _, s := range append(texts, "", "plain text", "\u2028") {
+		for _, p := range []Property{{Value: s, Source: "Test"}, {Value: "x", Source: s}, {Value: []any{s}, Source: s}} {
+			got, err := p.MarshalJSON()
+			want, werr := json.Marshal([2]any{p.Value, p.Source})
+			if err != nil || werr != nil || string(got) != string(want) {
+				t.Errorf("%q: %s, %v; want %s, %v", s, got, err, want, werr)
+			}
+		}
+	}
+}
+
 func TestSetDefaultFillsOnlyGaps(t *testing.T) {
 	p := Properties{"null": {nil, "a"}, "set": {"x", "a"}}
 	for _, name := range []string{"null", "set", "new"} {

@@ -24,10 +24,11 @@ const (
 //	%(SELECTOR:KEY:#?|T|F)s   T if the value is true, else F
 //
 // The selectors are prop, src (whose key is CODEBASE:ATTRIBUTE, as in
-// %(src::branch)s), kw, secret and worker. Null is missing; "", 0, false and
-// what is empty are false. R, T and F are templates, with balanced parentheses.
-// Any character but a parenthesis may stand for '|'. Width, '-' and a precision may precede the s
-// as in Python: %(prop:x)-10s, %(src::revision).8s.
+// %(src::branch)s), kw, secret (whose key may be a path) and worker. Null is
+// missing; "", 0, false and what is empty are false. R, T and F are templates,
+// with balanced parentheses. Any character but a parenthesis may stand for '|'.
+// Width, '-' and a precision may precede the s as in Python: %(prop:x)-10s,
+// %(src::revision).8s.
 //
 // Only "%(" opens a substitution: "date +%s" and "100%" are plain text. "%%(" is
 // the text "%(".

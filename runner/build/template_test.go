@@ -123,6 +123,20 @@ func TestAnEmptyEnvHasNothing(t *testing.T) {
 	}
 }
 
+func TestSecretsHavePaths(t *testing.T) {
+	env := Env{Secret: func(name string) (string, error) { return "<" + name + ">", nil }}
+	for in, want := range map[string]string{
+		"%(secret:team/ci|password)s":                "<team/ci|password>",
+		`%(secret:a\|b|user@example.com+x y)s`:       `<a\|b|user@example.com+x y>`,
+		"%(prop:x:?|%(secret:a|b)s|%(secret:c|d)s)s": "<c|d>",
+		"%(secret:a/b:+set)s":                        "set",
+	} {
+		if got, err := Expand(in, env); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", in, got, err, want)
+		}
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	tests := []struct {
 		in     string
@@ -130,6 +144,8 @@ func TestParseErrors(t *testing.T) {
 		msg    string
 	}{
 		{"ab%(prop:x", 2, "without its"},
+		{"%(secret:a*b)s", 10, "a key has only"},
+		{"%(prop:a/b)s", 8, "a key has only"},
 		{"ab%(prop:x:-(a)s", 2, "without its"},
 		{"%(prop:x)", 9, `want "s"`},
 		{"%(prop:x) some", 9, `want "s"`},

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"bothy/runner/config"
 )
 
 // A command is one verb.
@@ -145,7 +147,7 @@ func flagError(verb string, fs *pflag.FlagSet, err error) error {
 	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
 		var names []string
 		fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if near := closest(unknown.GetSpecifiedName(), names); near != "" {
+		if near := config.Closest(unknown.GetSpecifiedName(), names); near != "" {
 			hint = fmt.Sprintf(" (did you mean --%s?)", near)
 		}
 	}
@@ -168,7 +170,7 @@ func overview(w io.Writer, verbs []command) error {
 	b.WriteString("Bothy runs builds on the workers of this machine.\n\nusage: bothy [-c FILE] VERB …\n\n")
 	for _, v := range verbs {
 		if !v.hidden {
-			fmt.Fprintf(&b, "  %-11s %s\n", v.name, v.summary)
+			fmt.Fprintf(&b, "  %-13s %s\n", v.name, v.summary)
 		}
 	}
 	b.WriteString("\n\"bothy VERB --help\" says more about a verb.\n" +

@@ -66,6 +66,110 @@ the os_* properties, and the base directory with its free space.`,
 			run: runDoctor,
 		},
 		{
+			name:    "workers",
+			summary: "show the workers of a running master, or steer them",
+			usage:   []string{"[--json]", "pause|unpause|stop|kill|start NAME… [--reason TEXT]"},
+			about: `Without arguments: the workers, what each does, and why it takes no builds if it does
+not. "pause" keeps new builds away; "unpause" ends a pause and a quarantine; "stop" ends
+a worker when its builds have ended; "kill" ends it at once, and its builds run again
+elsewhere; "start" takes a stop back, or starts a local worker that was ended. NAME
+may stand for all workers that count made of it.`,
+			flags:    workersFlags,
+			run:      runWorkers,
+			complete: completeWorkers,
+		},
+		{
+			name:    "builders",
+			summary: "show the builders of a running master",
+			usage:   []string{"[--json]"},
+			about:   `Prints each builder with its last build, and how many run and wait.`,
+			flags:   clientFlags,
+			run:     runBuilders,
+		},
+		{
+			name:     "builds",
+			summary:  "show the last builds of a running master",
+			usage:    []string{"[BUILDER] [-n N] [--json]"},
+			about:    `Prints the last builds, newest first: of all builders, or of one.`,
+			flags:    buildsFlags,
+			run:      runBuilds,
+			complete: completeBuilders,
+		},
+		{
+			name:    "requests",
+			summary: "show what waits, and with --why what it waits for",
+			usage:   []string{"[--why] [--json]"},
+			about:   `Prints the requests that wait or run, in the order in which they are chosen.`,
+			flags:   requestsFlags,
+			run:     runRequests,
+		},
+		{
+			name:    "force",
+			summary: "ask a running master for a build",
+			usage:   []string{"BUILDER [-p NAME=VALUE]… [--reason TEXT] [--branch B] [--revision R] [--worker W] [--wait]"},
+			about: `Asks for a build and prints the number of the request, which is on disk then. With
+--wait it waits for the end and exits with the code that "bothy run" would have.`,
+			flags:    forceFlags,
+			run:      runForce,
+			complete: completeBuilders,
+		},
+		{
+			name:    "rebuild",
+			summary: "ask a running master for the same build again",
+			usage:   []string{"BUILD [--wait]"},
+			about:   `BUILD is an id, BUILDER/NUMBER, or BUILDER for its last build.`,
+			flags:   rebuildFlags,
+			run:     runRebuild,
+		},
+		{
+			name:    "cancel",
+			summary: "cancel requests, with the builds they run",
+			usage:   []string{"REQUEST… [--reason TEXT]"},
+			about:   `Cancels requests by their numbers and returns when their builds have ended.`,
+			flags:   cancelFlags,
+			run:     runCancel,
+		},
+		{
+			name:    "log",
+			summary: "print the log of a build, or follow it",
+			usage:   []string{"BUILD [STEP] [-f]"},
+			about: `Prints what a build, or one step of it, has written. BUILD is an id, BUILDER/NUMBER,
+or BUILDER for its last build; STEP a name or a number.`,
+			flags:    logFlags,
+			run:      runLog,
+			complete: completeBuilders,
+		},
+		{
+			name:    "mail",
+			summary: "send a test mail through the configured relay",
+			usage:   []string{"test ADDRESS"},
+			about: `Sends a test mail from here, as the master would send its own. If the relay does not
+accept it, the whole SMTP dialogue is printed, without passwords.`,
+			run: runMail,
+		},
+		{
+			name:    "hash-password",
+			summary: "print what a person's password is in the configuration",
+			usage:   []string{"[NAME] [--role ROLE]"},
+			about: `Asks for a password, or reads it from stdin, and prints the line for bothy.toml: its
+argon2id hash. With a NAME it prints all that makes a user:
+
+  bothy hash-password ana >>bothy.toml`,
+			flags: hashFlags,
+			run:   runHashPassword,
+		},
+		{
+			name:    "token",
+			summary: "make a random token for a program or a remote worker",
+			usage:   []string{"NAME [--role ROLE] [--json]", "--worker NAME [--json]"},
+			about: `Makes a random token, prints its SHA-256 as lines for bothy.toml on stdout, and the
+token itself, which is not kept anywhere, on stderr:
+
+  bothy token ci >>bothy.toml`,
+			flags: tokenFlags,
+			run:   runToken,
+		},
+		{
 			name:    "schema",
 			summary: "print the JSON Schema of bothy.toml",
 			usage:   []string{""},

@@ -41,7 +41,14 @@ func TestScript(t *testing.T) {
 		Condition: func(cond string) (bool, error) {
 			switch cond {
 			case "bash", "zsh", "fish":
-				return found(cond), nil
+				_, err := exec.LookPath(cond)
+				if err != nil && os.Getenv("BOTHY_CI") == "1" {
+					return false, fmt.Errorf("MISSING: %w", err)
+				}
+				if err != nil {
+					t.Logf("NOT TESTED: completion for %s, which is not installed", cond)
+				}
+				return err == nil, nil
 			case "posix":
 				return runtime.GOOS != "windows", nil
 			}
@@ -80,7 +87,9 @@ func appear(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: appear FILE")
 	}
 	name := ts.MkAbs(args[0])
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(5 * time.Minute); ; <-tick.C {
 		_, err := os.Stat(name)
 		switch {
 		case err == nil:
@@ -91,9 +100,4 @@ func appear(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s does not appear", args[0])
 		}
 	}
-}
-
-func found(program string) bool {
-	_, err := exec.LookPath(program)
-	return err == nil
 }

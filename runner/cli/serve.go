@@ -86,6 +86,14 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 	go func() { served <- web.Serve(ln) }()
 	log.Info("serving", "url", "http://"+ln.Addr().String()+"/", "basedir", r.BaseDir(), "builders", len(conf.Builders))
 
+	var changed <-chan struct{}
+	if watch, err := watchFile(conf.File, log); err != nil {
+		log.Warn("a change of the configuration takes a SIGHUP", "err", err)
+	} else {
+		defer watch.close()
+		changed = watch.changed
+	}
+
 	ended := make(chan error, 1)
 	stop := func(how func(context.Context) error) {
 		go func() { ended <- how(context.WithoutCancel(ctx)) }()
@@ -99,7 +107,7 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 				log.Info("draining: finishing what runs")
 				stop(r.Shutdown)
 			case isReload(s):
-				reload(conf, log)
+				reload(ctx, r, conf.File, log)
 			case stops == 0:
 				stops++
 				log.Info("stopping: running builds are queued again", "signal", s.String())
@@ -108,6 +116,8 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 				log.Info("stopping at once", "signal", s.String())
 				stop(r.Kill)
 			}
+		case <-changed:
+			reload(ctx, r, conf.File, log)
 		case <-ctx.Done():
 			stop(r.Stop)
 			ctx = context.WithoutCancel(ctx)
@@ -119,18 +129,5 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 			err := r.Kill(ctx) // what Done left to say
 			return errors.Join(err, web.Close())
 		}
-	}
-}
-
-// reload checks the file again. A change takes effect at the next start.
-func reload(conf *config.Config, log *slog.Logger) {
-	next, _, err := config.Load(conf.File)
-	switch {
-	case err != nil:
-		log.Error("the configuration has errors; nothing was changed", "file", conf.File, "err", err)
-	case next.Digest == conf.Digest:
-		log.Info("the configuration is as loaded", "file", conf.File)
-	default:
-		log.Warn("the configuration is good and takes effect at the next start", "file", conf.File, "changes", config.Diff(conf, next))
 	}
 }

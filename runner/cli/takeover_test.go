@@ -83,7 +83,7 @@ func TestTheEndIsLost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := control.NewServer(dyingMaster{t, holder, tt.result}, slog.New(slog.DiscardHandler))
+			server := control.NewServer(dyingMaster{t, holder, tt.result}, nil, slog.New(slog.DiscardHandler))
 			served := make(chan error, 1)
 			go func() { served <- server.Serve(ln) }()
 			defer func() {

@@ -108,9 +108,16 @@ func (k *checker) template(at *pathTo, text string) {
 		return
 	}
 	for _, ref := range t.Refs() {
-		if ref.Selector == "secret" && len(k.c.Secrets) == 0 {
-			e := k.at(at)
+		if ref.Selector != "secret" {
+			continue
+		}
+		e := k.at(at)
+		if err := CheckSecretName(ref.Key); err != nil {
+			e.Msg = err.Error()
+		} else if len(k.c.Secrets) == 0 {
 			e.Msg = "secret " + ref.Key + " cannot be found: there are no [[secrets]]"
+		}
+		if e.Msg != "" {
 			k.pointInto(&e, at, text, ref.Offset)
 			k.errs = append(k.errs, &e)
 		}
@@ -155,16 +162,6 @@ func (k *checker) properties(at *pathTo, values map[string]any) {
 			continue
 		}
 		values[name] = set[name].Value
-	}
-}
-
-// secret checks a value that must not be shown.
-func (k *checker) secret(at *pathTo, s Secret) {
-	switch {
-	case s.Text != "":
-		k.warnf(at, `in clear: better { secret = "…" }, { file = "…" } or { env = "…" }`)
-	case s.Name != "" && len(k.c.Secrets) == 0:
-		k.errorf(at, "secret %s cannot be found: there are no [[secrets]]", s.Name)
 	}
 }
 

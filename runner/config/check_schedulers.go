@@ -3,8 +3,6 @@ package config
 import (
 	"slices"
 	"time"
-
-	"bothy/runner/build"
 )
 
 func (k *checker) checkSchedulers() {
@@ -107,52 +105,6 @@ func (k *checker) gitScheduler(at *pathTo, g *GitPoll) {
 	}
 }
 
-func (k *checker) force(at *pathTo, f *Force) {
-	names := unique{}
-	for i := range f.Parameters {
-		p := &f.Parameters[i]
-		at := at.key("parameters").index(i).named(p.Name)
-		if err := build.CheckName(p.Name); err != nil {
-			k.errorf(at.key("name"), "%v", err)
-		}
-		names.add(k, at.key("name"), "parameter", p.Name)
-		if !oneOf(k, at.key("type"), p.Type, "string", "text", "int", "bool", "choice", "fixed") {
-			continue
-		}
-		if p.Type == "choice" && len(p.Choices) == 0 {
-			k.missing(at.key("choices"), "the list of choices")
-		}
-		if p.Type != "choice" && (len(p.Choices) > 0 || p.Multiple) {
-			k.errorf(at.key("choices"), `choices and multiple are only for type = "choice"`)
-		}
-		k.defaultOf(at.key("default"), p)
-	}
-}
-
-// defaultOf checks that a parameter's default is one of its values.
-func (k *checker) defaultOf(at *pathTo, p *Parameter) {
-	ok := true
-	switch v := p.Default.(type) {
-	case nil:
-	case string:
-		ok = p.Type != "int" && p.Type != "bool"
-		if p.Type == "choice" && !slices.Contains(p.Choices, v) {
-			k.suggest(at, k.closest(v, p.Choices), "%q is not one of the choices", v)
-		}
-	case bool:
-		ok = p.Type == "bool"
-	case int64, int:
-		ok = p.Type == "int"
-	case []any:
-		ok = p.Type == "choice" && p.Multiple
-	default:
-		ok = false
-	}
-	if !ok {
-		k.errorf(at, "is not a value for type = %q", p.Type)
-	}
-}
-
 // cycles reports dependent schedulers that follow themselves.
 func (k *checker) cycles() {
 	follows := map[string]string{}
@@ -176,74 +128,4 @@ func (k *checker) cycles() {
 			settled[name] = true
 		}
 	}
-}
-
-func (k *checker) checkReports() {
-	for i := range k.c.Reports {
-		r := &k.c.Reports[i]
-		at := top("reports").index(i)
-		k.known(at.key("builders"), "builder", r.Builders, k.builders)
-		for j, m := range r.Mode {
-			oneOf(k, at.key("mode").index(j), m, ModeAll, ModePassing, ModeWarnings, ModeFailing, ModeException, ModeCancelled, ModeProblem, ModeChange)
-		}
-		switch r.Kind {
-		case ReportMail:
-			if len(r.To) == 0 {
-				k.missing(at.key("to"), "who gets the mail")
-			}
-			for j, a := range r.To {
-				k.mailAddress(at.key("to").index(j), a)
-			}
-			k.template(at.key("subject"), r.Subject)
-		case ReportWebhook:
-			k.httpURL(at.key("url"), r.URL)
-			k.secret(at.key("secret"), r.Secret)
-			atLeast(k, at.key("timeout"), r.Timeout, 0)
-		case ReportCommand:
-			if r.Run.IsZero() {
-				k.missing(at.key("run"), "what to run")
-			}
-			k.runText(at.key("run"), r.Run)
-			k.env(at.key("env"), r.Env)
-			atLeast(k, at.key("timeout"), r.Timeout, 0)
-		case "":
-			k.missing(at.key("kind"), "the kind")
-		default:
-			oneOf(k, at.key("kind"), r.Kind, ReportMail, ReportWebhook, ReportCommand)
-		}
-	}
-}
-
-func (k *checker) checkSecrets() {
-	for i := range k.c.Secrets {
-		s := &k.c.Secrets[i]
-		at := top("secrets").index(i)
-		switch s.Kind {
-		case SecretDir, SecretEnv, SecretPass, SecretSystemd:
-		case SecretVault:
-			k.httpURL(at.key("address"), s.Vault.Address)
-			if v := s.Vault.APIVersion; v != 1 && v != 2 {
-				k.errorf(at.key("api_version"), "%d is not 1 or 2", v)
-			}
-			hasRole := s.Vault.RoleID != "" && !s.Vault.SecretID.IsZero()
-			if hasToken := !s.Vault.Token.IsZero(); hasToken == hasRole {
-				k.errorf(at.key("token"), "want either token, or role_id and secret_id")
-			}
-			k.ownSecret(at.key("token"), s.Vault.Token)
-			k.ownSecret(at.key("secret_id"), s.Vault.SecretID)
-		case "":
-			k.missing(at.key("kind"), "the kind")
-		default:
-			oneOf(k, at.key("kind"), s.Kind, SecretDir, SecretEnv, SecretPass, SecretVault, SecretSystemd)
-		}
-	}
-}
-
-// ownSecret checks a secret that a provider of secrets itself needs.
-func (k *checker) ownSecret(at *pathTo, s Secret) {
-	if s.Name != "" {
-		k.errorf(at, "a provider cannot take its own secret from the providers: use { file = … } or { env = … }")
-		return
-	}
-	k.secret(at, s)
 }

@@ -1,13 +1,14 @@
 package config
 
 import (
-	"encoding/hex"
 	"net"
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // top is where a table of the file stands.
@@ -30,8 +31,13 @@ func (k *checker) settings() {
 }
 
 func (k *checker) web(at *pathTo, w *Web) {
-	if k.address(at.key("listen"), w.Listen) && len(w.Users)+len(w.Tokens) == 0 && !isLoopback(w.Listen) {
-		k.errorf(at.key("listen"), "%s can be reached from other machines, so there must be users or tokens", w.Listen)
+	if k.address(at.key("listen"), w.Listen) && !isLoopback(w.Listen) {
+		if len(w.Users)+len(w.Tokens) == 0 {
+			k.errorf(at.key("listen"), `%s can be reached from other machines, so there must be users or tokens: `+
+				`add one with "bothy hash-password NAME >>%s" (a person) or "bothy token NAME >>%[2]s" (a program)`, w.Listen, k.fileName())
+		} else if w.TLSCert == "" && !strings.HasPrefix(k.c.URL, "https:") {
+			k.warnf(at.key("listen"), "passwords cross the network in clear: set tls_cert and tls_key, or say https in url if a proxy speaks it")
+		}
 	}
 	k.tls(at, w.TLSCert, w.TLSKey)
 	users := unique{}
@@ -39,9 +45,7 @@ func (k *checker) web(at *pathTo, w *Web) {
 		at := at.key("users").index(i).named(u.Name)
 		k.accountName(at.key("name"), u.Name)
 		users.add(k, at.key("name"), "user", u.Name)
-		if !strings.HasPrefix(u.PasswordHash, "$argon2id$") && !strings.HasPrefix(u.PasswordHash, "$2") {
-			k.errorf(at.key("password_hash"), `want a hash as printed by "bothy hash-password"`)
-		}
+		k.passwordHash(at.key("password_hash"), u.PasswordHash)
 		oneOf(k, at.key("role"), u.Role, Viewer, Operator, Admin)
 	}
 	tokens := unique{}
@@ -49,12 +53,7 @@ func (k *checker) web(at *pathTo, w *Web) {
 		at := at.key("tokens").index(i).named(t.Name)
 		k.accountName(at.key("name"), t.Name)
 		tokens.add(k, at.key("name"), "token", t.Name)
-		switch {
-		case t.Secret.IsZero():
-			k.missing(at.key("secret"), "the token's secret")
-		case !isSHA256(t.Secret.Text):
-			k.secret(at.key("secret"), t.Secret)
-		}
+		k.tokenSecret(at.key("secret"), t.Secret)
 		oneOf(k, at.key("role"), t.Role, Viewer, Operator, Admin)
 	}
 }
@@ -68,8 +67,19 @@ func (k *checker) accountName(at *pathTo, name string) {
 	}
 }
 
+// fileName is what a person may call the configuration file in a command.
+func (k *checker) fileName() string {
+	if k.origin != nil && !strings.ContainsFunc(k.origin.file, unicode.IsSpace) {
+		return k.origin.file
+	}
+	return FileName
+}
+
 func (k *checker) remote(at *pathTo, r *Remote) {
-	k.address(at.key("listen"), r.Listen)
+	dialsIn := func(w Worker) bool { return w.Kind == WorkerRemote || w.Kind.IsLatent() }
+	if k.address(at.key("listen"), r.Listen) && !isLoopback(r.Listen) && r.TLSCert == "" && slices.ContainsFunc(k.c.Workers, dialsIn) {
+		k.warnf(at.key("listen"), "passwords and builds cross the network in clear: set tls_cert and tls_key")
+	}
 	k.tls(at, r.TLSCert, r.TLSKey)
 	if r.ClientCA != "" && r.TLSCert == "" {
 		k.errorf(at.key("client_ca"), "needs tls_cert and tls_key")
@@ -121,6 +131,8 @@ func (k *checker) mail(at *pathTo, m *Mail) {
 		k.errorf(at.key("username"), "needs password")
 	case m.Username == "" && !m.Password.IsZero():
 		k.errorf(at.key("password"), "needs username")
+	case m.Username != "" && m.TLS == TLSNone && !isLoopback(m.Relay):
+		k.warnf(at.key("tls"), "the password crosses the network in clear: use starttls or implicit")
 	}
 }
 
@@ -143,20 +155,27 @@ func isLoopback(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-func (k *checker) mailAddress(at *pathTo, s string) {
-	if _, err := mail.ParseAddress(s); err != nil || !isOneLine(s) {
+func (k *checker) mailAddress(at *pathTo, s string) bool {
+	_, err := mail.ParseAddress(s)
+	if err != nil || !isOneLine(s) {
 		k.errorf(at, "%q is not a mail address", s)
+		return false
 	}
+	return true
 }
 
-func (k *checker) httpURL(at *pathTo, s string) {
+func (k *checker) httpURL(at *pathTo, s string) bool {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		k.errorf(at, "%q is not an http or https URL", s)
+		return false
 	}
+	return true
 }
 
-func isSHA256(s string) bool {
-	b, err := hex.DecodeString(s)
-	return err == nil && len(b) == 32
+// isCleartext reports whether what is sent to an http or https URL can be read
+// on the way.
+func isCleartext(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "http" && !isLoopback(net.JoinHostPort(u.Hostname(), "80"))
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"bothy/runner/internal/auth"
 )
 
 const maxWorkers = 50000 // members of all groups; more is a slip of the pen
@@ -94,19 +96,19 @@ func (k *checker) remoteWorker(at *pathTo, w *Worker) {
 	switch {
 	case !r.Password.IsZero() && r.PasswordSHA256 != "":
 		k.errorf(at.key("password_sha256"), "password is there too: only one of them can be right")
-	case r.PasswordSHA256 != "" && !isSHA256(r.PasswordSHA256):
-		k.errorf(at.key("password_sha256"), "want 64 hexadecimal digits")
+	case r.PasswordSHA256 != "" && !auth.IsDigest(r.PasswordSHA256):
+		k.errorf(at.key("password_sha256"), `want 64 hexadecimal digits, as "bothy token --worker %s" prints them`, w.Name)
 	case r.PasswordSHA256 != "":
 		k.warnf(at.key("password_sha256"), "Perspective Broker's challenge cannot use this: worker %q must speak MessagePack", w.Name)
+	case auth.IsDigest(r.Password.Text):
+		k.warnf(at.key("password"), "looks like a SHA-256, which is called password_sha256: the worker must know this text itself")
 	case r.Password.IsZero() && w.Kind == WorkerRemote:
-		k.missing(at.key("password"), "the worker's password")
+		k.errorf(at.key("password"), `the worker's password is missing: "bothy token --worker %s" prints one`, w.Name)
 	}
 	atLeast(k, at.key("keepalive_interval"), r.KeepaliveInterval, Off)
 	atLeast(k, at.key("missing_timeout"), r.MissingTimeout, Off)
 	atLeast(k, at.key("lease"), r.Lease, 0)
-	for i, a := range r.NotifyOnMissing {
-		k.mailAddress(at.key("notify_on_missing").index(i), a)
-	}
+	k.mailAddresses(at.key("notify_on_missing"), r.NotifyOnMissing)
 	if r.NotifyOnReturn && len(r.NotifyOnMissing) == 0 {
 		k.warnf(at.key("notify_on_return"), "nobody is told: notify_on_missing is empty")
 	}

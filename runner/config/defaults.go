@@ -130,12 +130,7 @@ func (s *Scheduler) setDefaults() {
 	case SchedulerFiles:
 		orElse(&s.Changes.TreeStableTimer, time.Second)
 	case SchedulerForce:
-		orElse(&s.Force.Label, s.Name)
-		orElse(&s.Force.Button, s.Name)
-		for i := range s.Force.Parameters {
-			orElse(&s.Force.Parameters[i].Type, "string")
-			orElse(&s.Force.Parameters[i].Label, s.Force.Parameters[i].Name)
-		}
+		s.Force.setDefaults(s.Name)
 	}
 }
 

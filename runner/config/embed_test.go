@@ -89,7 +89,6 @@ func TestErrorsOfConfigBuiltInGo(t *testing.T) {
 		`builders[1] "git": source: git: the repository's URL is missing`,
 		`schedulers[0] "never": builders: scheduler "never" names no builder`,
 		`schedulers[0] "never": kind: the kind is missing`,
-		`schedulers[0]: a scheduler: not available in this version`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -254,62 +253,9 @@ func TestClosest(t *testing.T) {
 		"bot3": "bot1", "stpes": "steps", "worker": "workers", "step": "steps", "elephant": "", "": "", "b": "",
 		strings.Repeat("x", 1000): "",
 	} {
-		if got := closest(name, names); got != want {
+		if got := Closest(name, names); got != want {
 			t.Errorf("closest to %q: %q, want %q", name, got, want)
 		}
-	}
-}
-
-func TestDiff(t *testing.T) {
-	read := func(text string) *Config {
-		c, _, err := Parse("x", []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	old := read(`
-[[workers]]
-name = "bot1"
-[[workers]]
-name = "bot2"
-[[builders]]
-name = "test"
-steps = ["true"]
-[[builders]]
-name = "gone"
-steps = ["true"]
-`)
-	changed := read(`
-title = "Other"
-[store]
-keep_builds = 5
-[[workers]]
-name = "bot3"
-[[workers]]
-name = "bot1"
-[[builders]]
-name = "test"
-collapse_requests = false
-steps = ["true", "false"]
-[[locks]]
-name = "gpu"
-`)
-	want := []string{
-		"title changed", "store changed",
-		"worker bot3 added", "worker bot2 removed",
-		"builder test: collapse_requests, steps changed", "builder gone removed",
-		"lock gpu added",
-	}
-	if diff := cmp.Diff(want, Diff(old, changed)); diff != "" {
-		t.Error(diff)
-	}
-	if got := Diff(old, old); got != nil {
-		t.Errorf("equal ones differ: %q", got)
-	}
-	full := ofFile(t, testdata+"/full.toml")
-	if got := Diff(full, ofFile(t, testdata+"/full.toml")); got != nil {
-		t.Errorf("equal ones differ: %q", got)
 	}
 }
 

@@ -126,7 +126,7 @@ func (p *problems) closest(name string, candidates []string) string {
 	if p.suggests++; p.suggests > most {
 		return ""
 	}
-	return closest(name, candidates)
+	return Closest(name, candidates)
 }
 
 // result returns everything in the order of the file.

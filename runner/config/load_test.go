@@ -148,7 +148,17 @@ func TestEveryKey(t *testing.T) {
 	noHalt := build.Flags{FlunkOnFailure: true}
 	want := &Config{
 		Title: "Everything", URL: "https://ci.example.com/", BaseDir: "state",
-		Web:     Web{Listen: "localhost:8010", TLSCert: "cert.pem", TLSKey: "key.pem"},
+		Web: Web{
+			Listen: "localhost:8010", TLSCert: "cert.pem", TLSKey: "key.pem",
+			Users: []User{
+				{Name: "ana", PasswordHash: Secret{Text: "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"}, Role: Admin},
+				{Name: "ben", PasswordHash: Secret{Name: "ben"}, Role: Viewer},
+			},
+			Tokens: []Token{
+				{Name: "ci", Secret: Secret{Text: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}, Role: Operator},
+				{Name: "badge", Secret: Secret{Env: "BADGE_TOKEN"}, Role: Viewer},
+			},
+		},
 		Remote:  Remote{Listen: "[::1]:9989", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem"},
 		Machine: Machine{CPUs: 3.5, Memory: 6 << 30, ReserveMemory: Off, MemoryPerBuild: 700 << 20, PassEnv: []string{"GOPROXY", "GOFLAGS"}},
 		Store:   Store{KeepBuilds: 10, KeepLogs: 36 * time.Hour, KeepFailedWorkspaces: Off, DiskCap: 5e9},
@@ -163,6 +173,21 @@ func TestEveryKey(t *testing.T) {
 				DefaultProperties: map[string]any{"parallel_make": int64(10)},
 			},
 			{Name: "pool", Kind: WorkerLocal, Workdir: "pool", Count: 3},
+			{
+				Name: "bot-solaris", Kind: WorkerRemote, MaxBuilds: 2, NoCanary: true,
+				Properties: map[string]any{"os": "solaris"}, DefaultProperties: map[string]any{"parallel_make": int64(10)},
+				Remote: RemoteWorker{
+					Password: Secret{File: "bot-solaris.password"}, KeepaliveInterval: Off, MissingTimeout: 10 * time.Minute,
+					NotifyOnMissing: []string{"Bob <bob@example.com>"}, NotifyOnReturn: true, Lease: 30 * time.Second,
+				},
+			},
+			{
+				Name: "bot-token", Kind: WorkerRemote,
+				Remote: RemoteWorker{
+					PasswordSHA256:    "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+					KeepaliveInterval: time.Hour, MissingTimeout: time.Hour, Lease: 2 * time.Minute,
+				},
+			},
 		},
 		Builders: []Builder{
 			{
@@ -197,11 +222,69 @@ func TestEveryKey(t *testing.T) {
 				}},
 			},
 		},
+		Schedulers: []Scheduler{
+			{
+				Name: "button", Kind: SchedulerForce, Builders: []string{"test"}, Properties: map[string]any{"full": true}, Priority: 3,
+				Force: Force{
+					Label: "Build it", Button: "Go",
+					Reason: Parameter{
+						Name: "reason", Type: ParameterString, Label: "Why", Tooltip: "One line.", Default: "because",
+						Required: true, Hide: true, Regex: "[a-z]", Size: 40, MaxSize: 100,
+					},
+					Username: Parameter{
+						Name: "username", Type: ParameterUsername, Label: "Who", Default: "Ana <ana@example.com>",
+						Required: true, Size: 30, MaxSize: 64 << 10, NoEmail: true,
+					},
+					Parameters: []Parameter{
+						{Name: "who", Type: ParameterString, Label: "Who", Default: "you", Required: true, Size: 10, MaxSize: 64 << 10},
+						{Name: "notes", Type: ParameterText, Label: "notes", Cols: 40, Rows: 3, MaxSize: 64 << 10},
+						{Name: "level", Type: ParameterChoice, Label: "level", Choices: []string{"low", "high"}, Default: "low", Open: true},
+						{Name: "many", Type: ParameterChoice, Label: "many", Choices: []string{"a", "b"}, Multiple: true, Default: []any{"a"}},
+						{Name: "n", Type: ParameterInt, Label: "n", Default: int64(3), Size: 10},
+						{Name: "clean", Type: ParameterBool, Label: "clean", Default: true},
+						{Name: "origin", Type: ParameterFixed, Label: "origin", Default: "form"},
+						{Name: "target", Type: ParameterNested, Label: "Target", Columns: 3, Fields: []Parameter{
+							{Name: "host", Type: ParameterString, Label: "host", Size: 10, MaxSize: 64 << 10},
+							{Name: "port", Type: ParameterInt, Label: "port", Size: 10},
+						}},
+						{Type: ParameterNested, Columns: 1, Fields: []Parameter{
+							{Name: "asked-by", Type: ParameterUsername, Label: "asked-by", Size: 30, MaxSize: 64 << 10, NoEmail: true},
+						}},
+					},
+				},
+			},
+			{
+				Name: "plain", Kind: SchedulerForce, Builders: []string{"other"},
+				Force: Force{
+					Label: "plain", Button: "plain",
+					Reason:   Parameter{Name: "reason", Type: ParameterString, Label: "Reason", Default: "just so", Size: 20, MaxSize: 64 << 10},
+					Username: Parameter{Name: "username", Type: ParameterUsername, Label: "Your name", Size: 30, MaxSize: 64 << 10},
+				},
+			},
+		},
+		Reports: []Report{
+			{
+				Kind: ReportMail, Builders: []string{"test"}, Tags: []string{"fast"}, Mode: []ReportMode{ModeChange, ModeException},
+				To: []string{"team@example.com", "Ana <ana@example.com>"}, SendToInterestedUsers: true, Lookup: "example.com",
+				Subject: "%(prop:buildername)s", AddLogs: true,
+			},
+			{Kind: ReportMail, To: []string{"team@example.com"}, Mode: []ReportMode{ModeFailing, ModeWarnings}},
+		},
 		Locks: []Lock{
 			{Name: "gpu", MaxCount: 1, Scope: LockMaster},
 			{Name: "disk", MaxCount: 2, Scope: LockWorker, MaxCountForWorker: map[string]int{"bot1": 4}},
 		},
-		Secrets: []SecretProvider{{Kind: SecretDir, Path: "keys"}, {Kind: SecretEnv, Prefix: "CI_"}},
+		Secrets: []SecretProvider{
+			{Kind: SecretDir, Path: "keys"},
+			{Kind: SecretEnv, Prefix: "CI_"},
+			{Kind: SecretPass, Path: "store", Passphrase: Secret{File: "passphrase"}},
+			{Kind: SecretVault, Vault: VaultOptions{
+				Address: "https://vault.example.com", CACert: "vault.pem", Namespace: "team/ci", Mount: "kv", APIVersion: 1,
+				RoleID: "bothy", SecretID: Secret{File: "vault-secret"},
+			}},
+			{Kind: SecretVault, Vault: VaultOptions{Address: "http://127.0.0.1:8200", Mount: "secret", APIVersion: 2, Token: Secret{Env: "VAULT_TOKEN"}}},
+			{Kind: SecretSystemd},
+		},
 	}
 	if diff := cmp.Diff(want, c, plain); diff != "" {
 		t.Error(diff)

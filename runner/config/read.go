@@ -33,7 +33,7 @@ func (w *Web) read(t *table) {
 	t.text("tls_key", &w.TLSKey)
 	tables(t, "users", &w.Users, func(t *table, u *User) {
 		t.text("name", &u.Name)
-		t.text("password_hash", &u.PasswordHash)
+		t.secret("password_hash", &u.PasswordHash)
 		choice(t, "role", &u.Role)
 	})
 	tables(t, "tokens", &w.Tokens, func(t *table, k *Token) {

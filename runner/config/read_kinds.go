@@ -107,7 +107,9 @@ func schedulerKeys(t *table, s *Scheduler) string {
 	t.texts("builders", &s.Builders)
 	t.anything("properties", &s.Properties)
 	t.signed("priority", &s.Priority)
-	t.textOrEmpty("reason", &s.Reason)
+	if s.Kind != SchedulerForce { // there it is a field of the form
+		t.textOrEmpty("reason", &s.Reason)
+	}
 	return string(s.Kind)
 }
 
@@ -153,6 +155,11 @@ func schedulerKinds() []ofKind[Scheduler] {
 		{string(SchedulerForce), func(t *table, s *Scheduler) {
 			t.text("label", &s.Force.Label)
 			t.text("button", &s.Force.Button)
+			readOwnField(t, "reason", &s.Force.Reason, readField)
+			readOwnField(t, "username", &s.Force.Username, func(t *table, p *Parameter) {
+				readField(t, p)
+				t.unless("need_email", &p.NoEmail)
+			})
 			tables(t, "parameters", &s.Force.Parameters, readParameter)
 		}},
 	}
@@ -165,16 +172,49 @@ func readChanges(t *table, c *Changes) {
 	t.texts("ignore", &c.Ignore)
 }
 
-func readParameter(t *table, p *Parameter) {
-	t.text("name", &p.Name)
-	t.text("type", &p.Type)
+// readOwnField reads a field that every form has: its default, or a table.
+func readOwnField(t *table, key string, p *Parameter, read func(*table, *Parameter)) {
+	v, at, ok := t.take(key)
+	switch text, isText := v.(string); {
+	case !ok:
+	case isText:
+		p.Default = text
+	default:
+		if _, isTable := v.(map[string]any); !isTable {
+			t.wrong(at, v, "text, or a table")
+			return
+		}
+		t.of(at, v, func(in *table) { read(in, p) })
+	}
+}
+
+// readField reads the keys of a text field.
+func readField(t *table, p *Parameter) {
 	t.text("label", &p.Label)
+	t.textOrEmpty("tooltip", &p.Tooltip)
 	if v, at, ok := t.take("default"); ok {
 		p.Default = t.plain(at, v)
 	}
 	t.flag("required", &p.Required)
+	t.flag("hide", &p.Hide)
+	t.text("regex", &p.Regex)
+	t.whole("size", &p.Size, zeroIsWrong)
+	t.whole("max_size", &p.MaxSize, zeroIsWrong)
+}
+
+func readParameter(t *table, p *Parameter) {
+	t.textOrEmpty("name", &p.Name)
+	t.at = t.at.named(p.Name)
+	choice(t, "type", &p.Type)
+	readField(t, p)
+	t.whole("cols", &p.Cols, zeroIsWrong)
+	t.whole("rows", &p.Rows, zeroIsWrong)
 	t.texts("choices", &p.Choices)
 	t.flag("multiple", &p.Multiple)
+	t.unless("strict", &p.Open)
+	t.unless("need_email", &p.NoEmail)
+	tables(t, "fields", &p.Fields, readParameter)
+	t.whole("columns", &p.Columns, zeroIsWrong)
 }
 
 func readReport(t *table, at *pathTo, v any) Report {
@@ -188,6 +228,9 @@ func reportKeys(t *table, r *Report) string {
 	t.texts("tags", &r.Tags)
 	var modes []string
 	t.textOrTexts("mode", &modes)
+	if t.values["mode"] == string(ModeWarnings) { // Buildbot: BuildStatusGenerator
+		modes = []string{string(ModeFailing), string(ModeWarnings)}
+	}
 	for _, m := range modes {
 		r.Mode = append(r.Mode, ReportMode(m))
 	}
@@ -198,6 +241,8 @@ func reportKinds() []ofKind[Report] {
 	return []ofKind[Report]{
 		{string(ReportMail), func(t *table, r *Report) {
 			t.textOrTexts("to", &r.To)
+			t.flag("send_to_interested_users", &r.SendToInterestedUsers)
+			t.text("lookup", &r.Lookup)
 			t.text("subject", &r.Subject)
 			t.flag("add_logs", &r.AddLogs)
 		}},
@@ -228,9 +273,14 @@ func providerKinds() []ofKind[SecretProvider] {
 	return []ofKind[SecretProvider]{
 		{string(SecretDir), func(t *table, s *SecretProvider) { t.text("path", &s.Path) }},
 		{string(SecretEnv), func(t *table, s *SecretProvider) { t.text("prefix", &s.Prefix) }},
-		{string(SecretPass), func(t *table, s *SecretProvider) { t.text("path", &s.Path) }},
+		{string(SecretPass), func(t *table, s *SecretProvider) {
+			t.text("path", &s.Path)
+			t.secret("passphrase", &s.Passphrase)
+		}},
 		{string(SecretVault), func(t *table, s *SecretProvider) {
 			t.text("address", &s.Vault.Address)
+			t.text("ca_cert", &s.Vault.CACert)
+			t.text("namespace", &s.Vault.Namespace)
 			t.text("mount", &s.Vault.Mount)
 			t.whole("api_version", &s.Vault.APIVersion, zeroIsWrong)
 			t.secret("token", &s.Vault.Token)

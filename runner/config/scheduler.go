@@ -10,7 +10,9 @@ type Scheduler struct {
 	Builders   []string       // required
 	Properties map[string]any // of the requests
 	Priority   int            // of the requests; default 0: the builder's
-	Reason     string         // of the requests; default: says what caused them
+	// Reason is that of the requests; default: says what caused them. For
+	// SchedulerForce it is Force.Reason.
+	Reason string
 
 	Cron      Cron      // for SchedulerCron
 	Periodic  Periodic  // for SchedulerPeriodic
@@ -88,22 +90,4 @@ type FileWatch struct {
 // Dependent follows another scheduler.
 type Dependent struct {
 	Upstream string // name of the scheduler whose success starts builds; required
-}
-
-// Force is a form for a person to fill in.
-type Force struct {
-	Label      string // default: the scheduler's name
-	Button     string // default: the scheduler's name
-	Parameters []Parameter
-}
-
-// Parameter is a field of a force form; its value becomes a property.
-type Parameter struct {
-	Name     string
-	Type     string // "string" (default), "text", "int", "bool", "choice" or "fixed"
-	Label    string // default: Name
-	Default  any
-	Required bool
-	Choices  []string // for "choice"
-	Multiple bool     // for "choice": any number of them
 }

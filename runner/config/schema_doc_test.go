@@ -53,8 +53,8 @@ type DocWeb struct {
 type DocUser struct {
 	// The name to log in with.
 	Name string `json:"name" jsonschema:"required,minLength=1"`
-	// As printed by "bothy hash-password".
-	PasswordHash string `json:"password_hash" jsonschema:"required,minLength=1"`
+	// As printed by "bothy hash-password", or by "htpasswd -B".
+	PasswordHash DocSecret `json:"password_hash" jsonschema:"required"`
 	// What the user may do.
 	Role string `json:"role" jsonschema:"enum=viewer,enum=operator,enum=admin,default=viewer"`
 }
@@ -385,8 +385,8 @@ type DocScheduler struct {
 	Properties map[string]any `json:"properties"`
 	// Of the requests.
 	Priority int `json:"priority" jsonschema:"default=0"`
-	// Of the requests.
-	Reason string `json:"reason"`
+	// Of the requests. force: the default of the field that asks why, or its keys.
+	Reason DocReason `json:"reason"`
 
 	// cron: minute hour day month weekday.
 	Cron string `json:"cron" jsonschema:"minLength=1"`
@@ -419,8 +419,8 @@ type DocScheduler struct {
 	SSHKey string `json:"ssh_key" jsonschema:"minLength=1"`
 	// git: file.
 	SSHKnownHosts string `json:"ssh_known_hosts" jsonschema:"minLength=1"`
-	// git.
-	Username string `json:"username" jsonschema:"minLength=1"`
+	// git: for the repository. force: the field that asks who, looked at when nobody is logged in; or its default.
+	Username DocUsername `json:"username"`
 	// git.
 	Password DocSecret `json:"password"`
 	// webhook: who sends.
@@ -439,25 +439,91 @@ type DocScheduler struct {
 	Label string `json:"label" jsonschema:"minLength=1"`
 	// force: default: the name.
 	Button string `json:"button" jsonschema:"minLength=1"`
-	// force: what to ask for.
+	// force: what else to ask for.
 	Parameters []DocParameter `json:"parameters"`
 }
 
+type DocReason struct {
+	// Default: Reason.
+	Label string `json:"label" jsonschema:"minLength=1"`
+	// A longer explanation.
+	Tooltip string `json:"tooltip"`
+	// The value when nothing is entered.
+	Default string `json:"default" jsonschema:"default=force build"`
+	// Something must be entered.
+	Required bool `json:"required" jsonschema:"default=false"`
+	// Not shown.
+	Hide bool `json:"hide" jsonschema:"default=false"`
+	// What the beginning of the text must look like; RE2 syntax.
+	Regex string `json:"regex" jsonschema:"minLength=1"`
+	// Of the field shown, in characters.
+	Size int `json:"size" jsonschema:"minimum=1,default=20"`
+	// Of the text, in bytes.
+	MaxSize int `json:"max_size" jsonschema:"minimum=1,maximum=65536,default=65536"`
+}
+
+func (DocReason) JSONSchemaExtend(s *jsonschema.Schema) { or(s, &jsonschema.Schema{Type: "string"}) }
+
+type DocUsername struct {
+	// Default: Your name.
+	Label string `json:"label" jsonschema:"minLength=1"`
+	// A longer explanation.
+	Tooltip string `json:"tooltip"`
+	// The value when nothing is entered.
+	Default string `json:"default"`
+	// Something must be entered.
+	Required bool `json:"required" jsonschema:"default=false"`
+	// Not shown.
+	Hide bool `json:"hide" jsonschema:"default=false"`
+	// What the beginning of the text must look like; RE2 syntax.
+	Regex string `json:"regex" jsonschema:"minLength=1"`
+	// Of the field shown, in characters.
+	Size int `json:"size" jsonschema:"minimum=1,default=30"`
+	// Of the text, in bytes.
+	MaxSize int `json:"max_size" jsonschema:"minimum=1,maximum=65536,default=65536"`
+	// The name must come with a mail address: NAME <ADDRESS>.
+	NeedEmail bool `json:"need_email" jsonschema:"default=true"`
+}
+
+func (DocUsername) JSONSchemaExtend(s *jsonschema.Schema) { or(s, &jsonschema.Schema{Type: "string"}) }
+
 type DocParameter struct {
-	// Of the property.
-	Name string `json:"name" jsonschema:"required,minLength=1"`
-	// Of the value.
-	Type string `json:"type" jsonschema:"enum=string,enum=text,enum=int,enum=bool,enum=choice,enum=fixed,default=string"`
+	// Of the property. A nested one may have none: its fields are then as those around it.
+	Name string `json:"name"`
+	// Of the value. string: a line. text: lines. fixed: always the default. username: NAME <ADDRESS>. nested: other fields.
+	Type string `json:"type" jsonschema:"enum=string,enum=text,enum=int,enum=bool,enum=choice,enum=fixed,enum=username,enum=nested,default=string"`
 	// Default: the name.
 	Label string `json:"label" jsonschema:"minLength=1"`
+	// A longer explanation.
+	Tooltip string `json:"tooltip"`
 	// The value when nothing is entered.
 	Default any `json:"default"`
 	// Something must be entered.
 	Required bool `json:"required" jsonschema:"default=false"`
+	// Not shown.
+	Hide bool `json:"hide" jsonschema:"default=false"`
+	// What the beginning of a text must look like; RE2 syntax.
+	Regex string `json:"regex" jsonschema:"minLength=1"`
+	// Of the field shown, in characters; default 10, for a username 30.
+	Size int `json:"size" jsonschema:"minimum=1"`
+	// text: columns of the field shown.
+	Cols int `json:"cols" jsonschema:"minimum=1,default=80"`
+	// text: lines of the field shown.
+	Rows int `json:"rows" jsonschema:"minimum=1,default=20"`
+	// Of a text, in bytes.
+	MaxSize int `json:"max_size" jsonschema:"minimum=1,maximum=65536,default=65536"`
 	// choice: the values.
 	Choices []string `json:"choices"`
 	// choice: any number of them.
 	Multiple bool `json:"multiple" jsonschema:"default=false"`
+	// choice: only they.
+	Strict bool `json:"strict" jsonschema:"default=true"`
+	// username: it must come with a mail address.
+	NeedEmail bool `json:"need_email" jsonschema:"default=true"`
+	// nested: the fields in it.
+	Fields []DocParameter `json:"fields"`
+	// nested: how many fields side by side.
+	Columns int `json:"columns" jsonschema:"minimum=1,maximum=4"`
 }
 
 type DocReport struct {
@@ -467,11 +533,15 @@ type DocReport struct {
 	Builders []string `json:"builders"`
 	// Only builders with one of these.
 	Tags []string `json:"tags"`
-	// Which results count; default failing, problem, change.
+	// Which results count; default failing, problem, change. A single "warnings" stands for failing and warnings.
 	Mode DocModes `json:"mode"`
 
 	// mail: addresses.
 	To DocTexts `json:"to"`
+	// mail: also to the authors of the changes in a build, and to its owners.
+	SendToInterestedUsers bool `json:"send_to_interested_users" jsonschema:"default=false"`
+	// mail: the domain of interested users that are named without an address.
+	Lookup string `json:"lookup" jsonschema:"minLength=1"`
 	// mail: interpolated.
 	Subject string `json:"subject" jsonschema:"minLength=1"`
 	// mail: attach the logs of failed steps.
@@ -493,10 +563,16 @@ type DocProvider struct {
 	Kind string `json:"kind" jsonschema:"required,enum=dir,enum=env,enum=pass,enum=vault,enum=systemd"`
 	// dir: the directory; default "secrets". pass: the password store.
 	Path string `json:"path" jsonschema:"minLength=1"`
+	// pass: of the GPG key; default: gpg-agent knows it or asks.
+	Passphrase DocSecret `json:"passphrase"`
 	// env: put before a secret's name.
 	Prefix string `json:"prefix" jsonschema:"minLength=1"`
 	// vault: URL.
 	Address string `json:"address" jsonschema:"minLength=1"`
+	// vault: PEM file of the authority that signed the server's certificate; default: the system's.
+	CACert string `json:"ca_cert" jsonschema:"minLength=1"`
+	// vault: of Vault Enterprise and OpenBao.
+	Namespace string `json:"namespace" jsonschema:"minLength=1"`
 	// vault: of the key-value engine.
 	Mount string `json:"mount" jsonschema:"minLength=1,default=secret"`
 	// vault: of the key-value engine.

@@ -90,6 +90,7 @@ func TestSchemaKnowsTheKeys(t *testing.T) {
 		"Lock":      keysOf(readLock),
 		"Scheduler": anyKind(schedulerKeys, schedulerKinds()),
 		"Parameter": keysOf(readParameter),
+		"Reason":    keysOf(readField),
 		"Report":    anyKind(reportKeys, reportKinds()),
 		"Provider":  anyKind(providerKeys, providerKinds()),
 	} {
@@ -348,6 +349,12 @@ func TestSchemaRefusesWhatParseRefuses(t *testing.T) {
 		builder + "steps = [\"x\"]\ncpus = 0",
 		builder + "steps = [\"x\"]\n[[schedulers]]\nname = \"a\"\nkind = \"never\"\nbuilders = [\"test\"]",
 		builder + "steps = [\"x\"]\n[[reports]]\nkind = \"mail\"\nto = \"a@b.c\"\nmode = \"failign\"",
+		builder + "steps = [\"x\"]\n[[schedulers]]\nname = \"a\"\nkind = \"force\"\nbuilders = [\"test\"]\nreason = { name = \"x\" }",
+		builder + "steps = [\"x\"]\n[[schedulers]]\nname = \"a\"\nkind = \"force\"\nbuilders = [\"test\"]\nparameters = [{ name = \"a\", type = \"date\" }]",
+		"[[web.users]]\nname = \"a\"",
+		"[[web.tokens]]\nname = \"a\"",
+		"[[secrets]]\nkind = \"vault\"\naddress = \"\"",
+		"[[workers]]\nname = \"a\"\nkind = \"remote\"\npassword_sha256 = \"abc\"",
 	} {
 		if err := againstSchema(t, []byte(text)); err == nil {
 			t.Errorf("the schema accepts\n%s", text)

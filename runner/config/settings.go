@@ -25,9 +25,11 @@ const (
 
 // User is a person who may log in to the page.
 type User struct {
-	Name         string
-	PasswordHash string // as printed by "bothy hash-password"
-	Role         Role   // default Viewer
+	Name string
+	// PasswordHash is an argon2id hash as printed by "bothy hash-password", or a
+	// bcrypt one as printed by "htpasswd -B".
+	PasswordHash Secret
+	Role         Role // default Viewer
 }
 
 // Token lets a program use the REST interface.

@@ -1,8 +1,8 @@
 package config
 
-// closest returns the candidate nearest to name by edit distance, "" if none is
+// Closest returns the candidate nearest to name by edit distance, "" if none is
 // near enough to have been meant. Of equally near ones it is the first.
-func closest(name string, candidates []string) string {
+func Closest(name string, candidates []string) string {
 	const longest = 64 // bytes; longer names are not compared
 	if name == "" || len(name) > longest {
 		return ""

@@ -402,6 +402,9 @@ func (t *table) secret(key string, to *Secret) {
 				t.errorf(at, "want exactly one of secret, file and env")
 			}
 		})
+		if to.IsZero() {
+			t.spoil(at) // that it is missing need not be said too
+		}
 	default:
 		t.wrong(at, v, "text, { secret = … }, { file = … } or { env = … }")
 	}

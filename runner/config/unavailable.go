@@ -10,16 +10,16 @@ var unbuilt = []struct {
 	what string
 	find func(c *Config) []*pathTo
 }{
-	{"users", func(c *Config) []*pathTo { return ifAny(top("web").key("users"), len(c.Web.Users)) }},
-	{"tokens", func(c *Config) []*pathTo { return ifAny(top("web").key("tokens"), len(c.Web.Tokens)) }},
 	{"a worker of this kind", func(c *Config) []*pathTo {
 		return kindsOf("workers", c.Workers, func(w Worker) string { return string(w.Kind) },
-			"remote", "command", "docker", "nomad", "kubernetes", "ec2")
+			"command", "docker", "nomad", "kubernetes", "ec2")
 	}},
-	{"a scheduler", func(c *Config) []*pathTo { return each("schedulers", len(c.Schedulers)) }},
-	{"a report", func(c *Config) []*pathTo { return each("reports", len(c.Reports)) }},
-	{"a secret provider of this kind", func(c *Config) []*pathTo {
-		return kindsOf("secrets", c.Secrets, func(s SecretProvider) string { return string(s.Kind) }, "pass", "vault", "systemd")
+	{"a scheduler of this kind", func(c *Config) []*pathTo {
+		return kindsOf("schedulers", c.Schedulers, func(s Scheduler) string { return string(s.Kind) },
+			"cron", "periodic", "git", "webhook", "files", "dependent")
+	}},
+	{"a report of this kind", func(c *Config) []*pathTo {
+		return kindsOf("reports", c.Reports, func(r Report) string { return string(r.Kind) }, "webhook", "command")
 	}},
 	{"artifacts", func(c *Config) []*pathTo {
 		return ofSteps(c, "artifacts", func(s *Step) bool { return len(s.Artifacts) > 0 })
@@ -36,20 +36,6 @@ func (c *Config) unavailable(p *problems) {
 			p.errorf(at, "%s: not available in this version", u.what)
 		}
 	}
-}
-
-func ifAny(at *pathTo, n int) []*pathTo {
-	if n == 0 {
-		return nil
-	}
-	return []*pathTo{at}
-}
-
-func each(key string, n int) (all []*pathTo) {
-	for i := range n {
-		all = append(all, top(key).index(i))
-	}
-	return all
 }
 
 // kindsOf returns the elements of a list that are of one of the kinds.

@@ -25,8 +25,29 @@ func BenchmarkBuild(b *testing.B) {
 	})
 }
 
+// BenchmarkStart measures what the first build of a master waits for, and what
+// the end of a master does.
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		p, err := spawn.Open(spawn.Options{BaseID: baseID(), Epoch: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := p.Start(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+		if err := p.Close(); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
 func benchmarkMethod(b *testing.B, m spawn.Method) {
-	p, err := spawn.Open(b.Context(), spawn.Options{BaseID: baseID(), Epoch: 1, Only: m})
+	p, err := spawn.Open(spawn.Options{BaseID: baseID(), Epoch: 1, Only: m})
 	if err != nil {
 		b.Skip(err)
 	}

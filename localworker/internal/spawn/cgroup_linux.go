@@ -38,6 +38,34 @@ func buildGroup(group string, build int64) string {
 	return group + "/b" + strconv.FormatInt(build, 10)
 }
 
+// leafGroup is the cgroup of a command: below its build's where that has a
+// memory controller, else beside it, since a cgroup costs as much as a fork.
+func leafGroup(h *hello, build, step int64, label string) string {
+	between := "."
+	if h.buildMemory {
+		between = "/"
+	}
+	return buildGroup(h.group, build) + between + leafName(step, label)
+}
+
+// makeLeaf makes a command's cgroup, and those above it where they are missing.
+func makeLeaf(leaf string) error {
+	err := unix.Mkdir(leaf, 0o755)
+	if err == unix.ENOENT {
+		err = os.MkdirAll(leaf, 0o755)
+	}
+	return err
+}
+
+// groupsOfBuild returns the cgroups of a build's commands that are there.
+func groupsOfBuild(h *hello, build int64) []string {
+	if h.buildMemory {
+		return []string{buildGroup(h.group, build)}
+	}
+	leaves, _ := filepath.Glob(buildGroup(h.group, build) + ".*") // the pattern is not malformed
+	return leaves
+}
+
 // leafName names a command's cgroup: its number in the build, and its label
 // as far as that can be part of a name.
 func leafName(step int64, label string) string {

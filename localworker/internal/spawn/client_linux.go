@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,13 +28,11 @@ const closePatience = 3 * time.Second
 // client is the master's side of a spawner: an executor.
 type client struct {
 	hello
-	control  *net.UnixConn // stops to the spawner, events back
-	commands *net.UnixConn
-	proc     *os.Process
-	ev       chan event
-	build    atomic.Int64 // the latest one
-	idle     atomic.Int64 // cgroup v1: memory in use when it began
-	sampled  atomic.Bool  // since idle was read
+	*helper
+	ev      chan event
+	build   atomic.Int64 // the latest one
+	idle    atomic.Int64 // cgroup v1: memory in use when it began
+	sampled atomic.Bool  // since idle was read
 
 	out []byte // frame under construction; one caller at a time
 
@@ -47,28 +44,18 @@ type client struct {
 	orderly bool
 }
 
-// startClient starts a spawner and waits until it is ready.
-func startClient(ctx context.Context, h hello) (*client, error) {
-	control, theirControl, err := socketPair()
-	if err != nil {
-		return nil, err
+// startClient makes p, or a new process if it is nil, a spawner and waits until
+// it is ready.
+func startClient(ctx context.Context, h hello, p *helper) (*client, error) {
+	if p == nil {
+		var err error
+		if p, err = launch(h.base, h.epoch); err != nil {
+			return nil, err
+		}
 	}
-	defer theirControl.Close()
-	commands, theirCommands, err := socketPair()
-	if err != nil {
-		control.Close()
-		return nil, err
-	}
-	defer theirCommands.Close()
-	proc, err := startSpawner(h, theirControl, theirCommands)
-	if err != nil {
-		control.Close()
-		commands.Close()
-		return nil, err
-	}
-	c := &client{hello: h, control: control, commands: commands, proc: proc, ev: make(chan event, 4), done: make(chan struct{})}
+	c := &client{hello: h, helper: p, ev: make(chan event, 4), done: make(chan struct{})}
 	go c.read()
-	if err := c.write(c.control, opHello, &h, nil); err != nil {
+	if err := c.write(c.commands, opHello, &h, nil); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -88,38 +75,6 @@ func startClient(ctx context.Context, h hello) (*client, error) {
 		c.close()
 		return nil, ctx.Err()
 	}
-}
-
-// socketPair returns our end and the one for the spawner.
-func socketPair() (*net.UnixConn, *os.File, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "spawner"), os.NewFile(uintptr(pair[1]), "master")
-	defer ours.Close()
-	c, err := net.FileConn(ours)
-	if err != nil {
-		theirs.Close()
-		return nil, nil, fmt.Errorf("socket to spawner: %w", err)
-	}
-	return c.(*net.UnixConn), theirs, nil
-}
-
-func startSpawner(h hello, sockets ...*os.File) (*os.Process, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	return os.StartProcess("/proc/self/exe", []string{"bothy-spawner", h.base}, &os.ProcAttr{
-		Dir: "/",
-		// Its two threads sit in system calls nearly always. With one processor
-		// they would wait for each other, more would only cost memory.
-		Env:   []string{marker + "=1", CookieName + "=" + cookie{base: h.base, epoch: h.epoch}.String(), "GOMAXPROCS=2"},
-		Files: append([]*os.File{null, null, os.Stderr}, sockets...),
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
 }
 
 func (c *client) write(conn *net.UnixConn, op byte, m message, fds []int) error {
@@ -205,8 +160,16 @@ func (c *client) start(r *request, fds []int) error {
 }
 
 func (c *client) stop(s stop) error    { return c.write(c.control, opStop, &s, nil) }
-func (c *client) drop() error          { return c.write(c.commands, opDrop, nil, nil) }
 func (c *client) events() <-chan event { return c.ev }
+
+// drop wakes the spawner only where there is something to remove: otherwise
+// the next build's first command is word enough.
+func (c *client) drop() error {
+	if !c.buildMemory {
+		return c.err()
+	}
+	return c.write(c.commands, opDrop, nil, nil)
+}
 
 // memory asks the memory controller where there is one: it counts shared pages once.
 func (c *client) memory(build int64) (n int64) {
@@ -265,23 +228,23 @@ func (c *client) wreck() []worker.Process {
 	c.control.Close()
 	c.reap()
 	build := c.build.Load()
-	group := ""
-	if c.method.cgroup() && build != 0 {
-		group = buildGroup(c.group, build)
-	}
 	if c.orderly || build == 0 {
 		// It has ended its processes and removed their groups, or had none: no
 		// cookie is its own before its first build.
 		return nil
 	}
-	ended, _ := settle(&strays{base: c.base, self: os.Getpid(), group: group, ours: func(k cookie) bool {
+	var groups []string
+	if c.method.cgroup() {
+		groups = groupsOfBuild(&c.hello, build)
+	}
+	ended, _ := settle(&strays{base: c.base, self: os.Getpid(), groups: groups, ours: func(k cookie) bool {
 		return k.epoch == c.epoch && k.counter == build
 	}}, func() bool { return true }, nil)
-	if group != "" {
-		removeGroupSoon(group, time.Second)
-	}
 	if c.memoryLeaf != "" {
-		removeGroupSoon(c.memoryLeaf, time.Second)
+		groups = append(groups, c.memoryLeaf)
+	}
+	for _, g := range groups {
+		removeGroupSoon(g, time.Second)
 	}
 	return ended
 }

@@ -10,7 +10,7 @@ import (
 // containment on Darwin is process groups, and a search for the cookie.
 type containment struct{ base hello }
 
-func (c *containment) open(_ context.Context, o Options) error {
+func (c *containment) open(o Options) error {
 	if o.Only != "" && o.Only != Group {
 		return fmt.Errorf("method %s is not available on this system", o.Only)
 	}

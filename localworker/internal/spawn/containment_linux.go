@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -27,13 +26,17 @@ type containment struct {
 	pos position
 
 	mu      sync.Mutex
-	hello   hello // what spawners are told, their leaves aside
+	early   *helper // the first spawner, or nil
+	hello   hello   // what spawners are told, their leaves aside
 	support Support
 	moved   bool // into masterGroup
 }
 
-func (c *containment) open(ctx context.Context, o Options) error {
+func (c *containment) open(o Options) error {
 	c.o = o
+	if o.Early != nil {
+		c.early = o.Early.p
+	}
 	c.pos = findPosition("/", os.Getpid())
 	h := &c.hello
 	*h = hello{base: o.BaseID, epoch: o.Epoch, method: Leader}
@@ -42,7 +45,7 @@ func (c *containment) open(ctx context.Context, o Options) error {
 		c.say("this program did not call Helper first in main: builds have no spawner, and what they start can outlive a killed master")
 	}
 	if o.Only == "" || o.Only.cgroup() {
-		c.makeGroup(ctx)
+		c.makeGroup()
 	}
 	if o.Only != "" && !c.settleFor(o.Only) {
 		c.close()
@@ -78,7 +81,7 @@ func (c *containment) say(format string, a ...any) {
 }
 
 // makeGroup makes the cgroup of all builds, and finds out how commands get into it.
-func (c *containment) makeGroup(ctx context.Context) {
+func (c *containment) makeGroup() {
 	if c.pos.unified == "" {
 		c.say("there is no cgroup v2 hierarchy here that this process is in")
 		return
@@ -89,7 +92,7 @@ func (c *containment) makeGroup(ctx context.Context) {
 		c.say("no cgroup can be made in %s: %v", home, err)
 		return
 	}
-	err := probeClone(ctx, group)
+	err := probeClone(group)
 	switch {
 	case err == nil && c.hello.method == Leader:
 		c.hello.method = Clone
@@ -107,26 +110,34 @@ func (c *containment) makeGroup(ctx context.Context) {
 	c.say("each command gets a cgroup below %s", group)
 }
 
-// probeClone runs `true` in a fresh cgroup. clone3 may be forbidden (seccomp);
-// and where our own cgroup was ever killed, children are born dead (Linux 6.18).
-func probeClone(ctx context.Context, group string) error {
-	path, err := exec.LookPath("true")
-	if err != nil {
-		return errors.New("no program `true` to try it with")
-	}
+// probeClone has a child born in a fresh cgroup. clone3 may be forbidden
+// (seccomp); and where our own cgroup was ever killed, children are born dead
+// (Linux 6.18). The child tries to execute nothing: that it can say so shows
+// that it lived, and is quicker than any program.
+func probeClone(group string) error {
 	leaf := group + "/probe" + strconv.Itoa(os.Getpid())
 	if err := unix.Mkdir(leaf, 0o755); err != nil {
 		return err
 	}
 	defer removeGroupSoon(leaf, time.Second)
-	fd, err := unix.Open(leaf, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	sys := &syscall.SysProcAttr{}
+	fd, err := bornIn(sys, leaf)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	cmd := exec.CommandContext(ctx, path)
-	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
-	return cmd.Run()
+	pid, err := syscall.ForkExec("", []string{""}, &syscall.ProcAttr{Sys: sys})
+	if err != nil {
+		if err == unix.ENOENT {
+			return nil
+		}
+		return err
+	}
+	var ws unix.WaitStatus
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Wait4(pid, &ws, 0, nil)
+	}
+	return fmt.Errorf("it was born dead (%v)", ws.Signal())
 }
 
 // builderHome returns the group in which the builds' group is made.
@@ -173,18 +184,18 @@ func (c *containment) handDown(home string) error {
 		switch {
 		case !delegated(home):
 			return fmt.Errorf("%s is not delegated to this process", home)
-		case !alone(home):
+		case !c.alone(home):
 			return fmt.Errorf("other processes live in %s", home)
 		}
 		leaf := home + "/" + masterGroup
 		if err := unix.Mkdir(leaf, 0o755); err != nil && err != unix.EEXIST {
 			return fmt.Errorf("make %s: %w", leaf, err)
 		}
-		if err := enter(leaf); err != nil {
-			unix.Rmdir(leaf)
+		c.moved = true
+		if err := c.enter(leaf); err != nil {
+			c.moveBack(home)
 			return fmt.Errorf("move to %s: %w", leaf, err)
 		}
-		c.moved = true
 		c.hello.home = leaf
 	}
 	err := writeFile(home+"/cgroup.subtree_control", "+memory")
@@ -205,10 +216,18 @@ func (c *containment) moveBack(home string) {
 	for _, w := range []string{"-memory", "-pids", "-cpu"} {
 		writeFile(home+"/cgroup.subtree_control", w)
 	}
-	if enter(home) == nil {
+	if c.enter(home) == nil {
 		unix.Rmdir(home + "/" + masterGroup)
 		c.moved, c.hello.home = false, home
 	}
+}
+
+// enter moves this process and its first spawner into a cgroup.
+func (c *containment) enter(dir string) error {
+	if err := enter(dir); err != nil || c.early == nil {
+		return err
+	}
+	return writeFile(dir+"/cgroup.procs", strconv.Itoa(c.early.proc.Pid))
 }
 
 // delegated tells whether a group was handed to us: systemd marks those of
@@ -230,9 +249,10 @@ func delegated(home string) bool {
 	return unix.Stat(filepath.Dir(home), &up) == nil && st.Dev != up.Dev // a mount's root
 }
 
-func alone(home string) bool {
+// alone tells whether nobody but this process and its first spawner lives in a group.
+func (c *containment) alone(home string) bool {
 	for _, pid := range procs(home) {
-		if pid != os.Getpid() {
+		if pid != os.Getpid() && (c.early == nil || pid != c.early.proc.Pid) {
 			return false
 		}
 	}
@@ -283,14 +303,17 @@ func (c *containment) watchMemory() {
 func (c *containment) start(ctx context.Context, slot int64) (executor, error) {
 	c.mu.Lock()
 	h := c.hello
-	c.mu.Unlock()
 	if !h.method.spawner() {
+		c.mu.Unlock()
 		return newLocal(h)
 	}
+	early := c.early
+	c.early = nil
+	c.mu.Unlock()
 	if h.memoryLeaf != "" {
 		h.memoryLeaf += "/w" + strconv.FormatInt(slot, 10)
 	}
-	e, err := startClient(ctx, h)
+	e, err := startClient(ctx, h, early)
 	if err != nil {
 		return nil, err
 	}
@@ -319,6 +342,10 @@ func (c *containment) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
+	if c.early != nil {
+		errs = append(errs, c.early.close())
+		c.early = nil
+	}
 	for _, g := range []string{c.hello.group, c.hello.memoryLeaf} {
 		if g != "" && !removeGroupSoon(g, time.Second) {
 			errs = append(errs, fmt.Errorf("remove cgroup %s: still in use", g))

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"math"
 	"strconv"
 	"strings"
 )
@@ -8,6 +9,10 @@ import (
 // CookieName is the environment variable that every process of a build has.
 // Its value is BASEID.EPOCH.COUNTER.STEP; a spawner's own is BASEID.EPOCH.0.0.
 const CookieName = "BOTHY_COOKIE"
+
+// unknownEpoch is in the cookies of spawners that were started before their
+// master knew its epoch. Nobody is older than it.
+const unknownEpoch = math.MaxInt64
 
 type cookie struct {
 	base                 string

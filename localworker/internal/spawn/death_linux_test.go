@@ -243,7 +243,7 @@ func TestMasterInOnceKilledGroup(t *testing.T) {
 		t.Fatalf("output %q", rec.text("o"))
 	}
 	own, _, _ = strings.Cut(own, "\n")
-	group := filepath.Join(lines[len(lines)-1], filepath.Dir(filepath.Dir(own)), "killed")
+	group := filepath.Join(lines[len(lines)-1], filepath.Dir(own), "killed")
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Skipf("SKIP: %v", err)
 	}
@@ -257,11 +257,9 @@ func TestMasterInOnceKilledGroup(t *testing.T) {
 	cmd.Env = append(os.Environ(), "SPAWN_TEST_MASTER=cat /proc/self/cgroup", "SPAWN_TEST_BASE="+base)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	if want := "killed/bothy-" + base + "-1/b1/s1\n"; !strings.Contains(string(out), want) {
+	if want := "killed/bothy-" + base + "-1/b1.s1\n"; !strings.Contains(string(out), want) {
 		t.Errorf("the command was in %q, %v; want %q", out, err, want)
 	}
 	spawn.Sweep(context.Background(), spawn.Options{BaseID: base, Epoch: 2})
-	for _, g := range []string{"/b1", ""} {
-		os.Remove(group + "/bothy-" + base + "-1" + g)
-	}
+	os.Remove(group + "/bothy-" + base + "-1")
 }

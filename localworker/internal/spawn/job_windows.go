@@ -20,7 +20,7 @@ import (
 // master, and the system then ends what is in it (KILL_ON_JOB_CLOSE).
 type containment struct{ base hello }
 
-func (c *containment) open(_ context.Context, o Options) error {
+func (c *containment) open(o Options) error {
 	if o.Only != "" && o.Only != Job {
 		return fmt.Errorf("method %s is not available on this system", o.Only)
 	}

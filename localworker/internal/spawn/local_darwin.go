@@ -11,7 +11,7 @@ const rssUnit = 1 // getrusage(2) on Darwin: bytes
 
 func bornIn(*syscall.SysProcAttr, string) (int, error) { return -1, errors.ErrUnsupported }
 func below([]string) map[int]bool                      { return nil }
-func buildGroup(string, int64) string                  { return "" }
-func leafName(int64, string) string                    { return "" }
+func leafGroup(*hello, int64, int64, string) string    { return "" }
+func makeLeaf(string) error                            { return errors.ErrUnsupported }
 func killGroup(string) error                           { return errors.ErrUnsupported }
 func removeGroup(string) bool                          { return true }

@@ -97,10 +97,8 @@ func (l *local) start(r *request, fds []int) error {
 
 func (l *local) fork(r *request, fds []int, c *command) (int, error) {
 	if l.group != "" {
-		build := buildGroup(l.group, r.build)
-		unix.Mkdir(build, 0o755) // it may be there; an error shows at the next one
-		c.leaf = build + "/" + leafName(r.step, r.label)
-		if err := unix.Mkdir(c.leaf, 0o755); err != nil {
+		c.leaf = leafGroup(&l.hello, r.build, r.step, r.label)
+		if err := makeLeaf(c.leaf); err != nil {
 			return 0, err
 		}
 	}
@@ -251,10 +249,7 @@ func (l *local) drop() error {
 }
 
 func (l *local) forget() {
-	if l.group != "" && l.build != 0 {
-		l.tidy()
-		removeGroup(buildGroup(l.group, l.build))
-	}
+	l.tidy()
 	l.commands = nil
 }
 

@@ -3,8 +3,10 @@ package spawn
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,13 +55,17 @@ func spawnerMain() int {
 	unix.CloseOnExec(control.fd)
 	unix.CloseOnExec(commands.fd)
 	t := &tree{pid: os.Getpid(), null: null, send: control.send, wake: make(chan struct{}, 1)}
+	out := make(chan struct{})
 	go func() {
+		runtime.LockOSThread() // all commands are children of this thread, and born where it is
 		commands.serve(t)
+		t.comeHome()
+		close(out)
 		unix.Shutdown(control.fd, unix.SHUT_RD) // without the one the other is of no use
 	}()
 	control.serve(t)
 	t.end()
-	t.leave()
+	t.leave(out)
 	return 0
 }
 
@@ -192,7 +198,7 @@ func (l *link) handle(t *tree, op byte, payload []byte) error {
 }
 
 // settleIn takes the spawner's place in the cgroups, and tells the method that
-// can be used from there.
+// can be used from there. It runs on the thread that starts commands.
 func (t *tree) settleIn(h hello) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -202,7 +208,7 @@ func (t *tree) settleIn(h hello) {
 	}
 	counter := h.oomFile
 	if h.memoryLeaf != "" {
-		if unix.Mkdir(h.memoryLeaf, 0o755) == nil && enter(h.memoryLeaf) == nil {
+		if unix.Mkdir(h.memoryLeaf, 0o755) == nil && enterAlone(h.memoryLeaf) == nil {
 			t.oomFile, counter = "", h.memoryLeaf+oomControl
 		} else {
 			unix.Rmdir(h.memoryLeaf)
@@ -222,10 +228,22 @@ func canEnter(dir, home string) bool {
 	return enter(dir) == nil && enter(home) == nil
 }
 
+// comeHome takes the thread that starts commands out of the memory group.
+func (t *tree) comeHome() {
+	if t.memoryLeaf != "" {
+		enterAlone(t.memoryHome)
+	}
+}
+
 // leave gives up the spawner's place in the cgroups, and what of its master's
-// groups nobody else uses.
-func (t *tree) leave() {
-	if t.memoryLeaf != "" && enter(t.memoryHome) == nil {
+// groups nobody else uses, once the thread that started commands has come out.
+func (t *tree) leave(out <-chan struct{}) {
+	select {
+	case <-out:
+	case <-time.After(time.Second): // a command withstands KILL
+		return
+	}
+	if t.memoryLeaf != "" {
 		unix.Rmdir(t.memoryLeaf)
 		unix.Rmdir(t.memoryHome + "/" + groupName(t.base, t.epoch))
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 // goes to standard output.
 func master(script string) int {
 	ctx := context.Background()
-	p, err := spawn.Open(ctx, spawn.Options{
+	p, err := spawn.Open(spawn.Options{
 		BaseID: os.Getenv("SPAWN_TEST_BASE"), Epoch: 1, Only: spawn.Method(os.Getenv("SPAWN_TEST_METHOD")),
 	})
 	if err == nil {

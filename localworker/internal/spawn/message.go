@@ -41,7 +41,7 @@ type hello struct {
 	home, group string
 	buildMemory bool // builds have memory.events of their own
 	memoryHome  string
-	memoryLeaf  string // cgroup v1: the spawner and its builds live here
+	memoryLeaf  string // cgroup v1: the spawner's builds live here
 	oomFile     string // a counter of OOM kills that is not ours alone
 }
 

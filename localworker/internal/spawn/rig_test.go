@@ -145,7 +145,7 @@ func open(t *testing.T, o spawn.Options) *rig {
 	if o.Epoch == 0 {
 		o.Epoch = 7
 	}
-	p, err := spawn.Open(t.Context(), o)
+	p, err := spawn.Open(o)
 	if err != nil {
 		t.Skipf("SKIP: %v", err)
 	}

@@ -17,6 +17,7 @@ package spawn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -73,6 +74,9 @@ type Options struct {
 	// can be used; 0: no limit. What runs over it is fought out by the kernel
 	// among the builds, and the master is spared.
 	Memory int64
+	// Early becomes the pool's first spawner, or is closed with the pool, also
+	// when that cannot be opened. It may be nil.
+	Early *Early
 	// Only allows one method, for tests; empty: the best one that works.
 	Only Method
 	// Logger is told about what does not work as it should; nil: nobody is.
@@ -116,13 +120,13 @@ type Pool struct {
 
 // Open finds the best containment and prepares it. The caller must Close the
 // pool after its spawners.
-func Open(ctx context.Context, o Options) (*Pool, error) {
+func Open(o Options) (*Pool, error) {
 	if err := o.check(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, o.Early.Close())
 	}
 	p := &Pool{o: o}
-	if err := p.c.open(ctx, o); err != nil {
-		return nil, fmt.Errorf("prepare containment of builds: %w", err)
+	if err := p.c.open(o); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare containment of builds: %w", err), o.Early.Close())
 	}
 	return p, nil
 }
@@ -130,6 +134,28 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 // Support tells what is in force. The method may still fall from [Procs] to
 // [Leader] when the first spawner starts.
 func (p *Pool) Support() Support { return p.c.describe() }
+
+// Early is the process of a spawner, started when its master does not yet know
+// its epoch. Unless it is given to a pool the caller must Close it.
+type Early struct{ p *helper }
+
+// Launch starts a spawner's process for the base directory of that id, so that
+// it is ready when a pool needs one. It returns nil where pools use no spawners.
+func Launch(baseID string) (*Early, error) {
+	p, err := launch(baseID, unknownEpoch)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	return &Early{p}, nil
+}
+
+// Close ends the process. A nil Early is closed already.
+func (e *Early) Close() error {
+	if e == nil {
+		return nil
+	}
+	return e.p.close()
+}
 
 // Start starts a spawner: the place where one build at a time runs. The
 // context bounds the start only. The caller must Close the spawner.
@@ -148,7 +174,7 @@ func (p *Pool) Close() error { return p.c.close() }
 // It does not touch what a living master of the same base directory made.
 func Probe(ctx context.Context, o Options) (Support, error) {
 	o.BaseID = fmt.Sprintf("probe-%d", os.Getpid())
-	p, err := Open(ctx, o)
+	p, err := Open(o)
 	if err != nil {
 		return Support{}, err
 	}

@@ -52,7 +52,9 @@ func Sweep(ctx context.Context, o Options) ([]worker.Process, error) {
 func (s *strays) waitForSpawners(ctx context.Context) {
 	end := time.Now().Add(spawnerPatience)
 	for _, p := range allProcesses() {
-		if k, ok := p.cookie(); ok && k.base == s.base && k.counter == 0 && s.ours(k) && p.pid != s.self {
+		k, ok := p.cookie()
+		old := k.epoch == unknownEpoch && p.ppid != s.self || s.ours(k)
+		if ok && k.base == s.base && k.counter == 0 && old && p.pid != s.self {
 			p.waitUntil(ctx, end)
 		}
 	}
@@ -79,16 +81,13 @@ type strays struct {
 	self     int // and what descends from it is spared
 	ours     func(cookie) bool
 	oldGroup func(epoch int64) bool // by the name of the cgroup it is in
-	group    string                 // a cgroup of theirs, or empty
+	groups   []string               // cgroups of theirs
 	met      bool                   // there was somebody
 	calm     int                    // rounds without anybody since
 }
 
 func (s *strays) members() (all []process, sure bool) {
-	inGroup := map[int]bool{}
-	if s.group != "" {
-		inGroup = below([]string{s.group})
-	}
+	inGroup := below(s.groups)
 	table := allProcesses()
 	parent := make(map[int]int, len(table))
 	for _, p := range table {
@@ -151,8 +150,8 @@ func (s *strays) inOldGroup(pid int) bool {
 }
 
 func (s *strays) strike() {
-	if s.group != "" {
-		killGroup(s.group)
+	for _, g := range s.groups {
+		killGroup(g)
 	}
 }
 

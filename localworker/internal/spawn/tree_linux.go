@@ -34,8 +34,7 @@ type tree struct {
 // tended is a build in the tree.
 type tended struct {
 	number int64
-	group  string   // cgroup, or empty
-	leaf   string   // cgroup of the latest command
+	leaf   string   // cgroup of the latest command, or empty
 	leaves []string // cgroups of earlier commands that could not be removed yet
 	step   int64
 	main   int  // the latest command's first process, 0 once reaped
@@ -64,12 +63,12 @@ func (t *tree) run(r *request, fds []int) {
 			b.earlier[p.pid] = p.start
 		}
 	}
-	if b.group != "" {
+	if t.method.cgroup() {
 		if b.leaf != "" {
 			b.leaves = append(b.leaves, b.leaf)
 		}
-		b.leaf = b.group + "/" + leafName(r.step, r.label)
-		if err := unix.Mkdir(b.leaf, 0o755); err != nil {
+		b.leaf = leafGroup(&t.hello, r.build, r.step, r.label)
+		if err := makeLeaf(b.leaf); err != nil {
 			t.send(event{kind: failed, step: r.step, text: "make cgroup " + b.leaf, errno: errno(err), left: b.crowd})
 			return
 		}
@@ -91,15 +90,11 @@ func (t *tree) open(number int64) *tended {
 	t.forget()
 	b := &tended{number: number}
 	t.build = b
-	if t.method.cgroup() {
-		b.group = buildGroup(t.group, number)
-		if unix.Mkdir(b.group, 0o755) == unix.ENOENT {
-			os.MkdirAll(b.group, 0o755) // an error shows when the leaf is made
-		}
-	}
 	if t.buildMemory {
+		group := buildGroup(t.group, number)
+		os.MkdirAll(group, 0o755) // an error shows when the leaf is made
 		t.counter.close()
-		t.counter = openCounter(b.group + "/memory.events")
+		t.counter = openCounter(group + "/memory.events")
 	}
 	return b
 }
@@ -118,6 +113,12 @@ func (t *tree) fork(r *request, fds []int, leaf string, c cookie) (int, error) {
 
 // enter moves this process, all threads, into a cgroup.
 func enter(dir string) error { return writeFile(dir+"/cgroup.procs", "0") }
+
+// enterAlone moves this thread into a cgroup of version 1; what it forks is born
+// there. Unlike a process, which can stall for 8 to 17 ms, a thread that moves
+// itself does not wait for the kernel's other processors (Linux 5.6). Memory is
+// charged to the group of a process's first thread, so the spawner's stays out.
+func enterAlone(dir string) error { return writeFile(dir+"/tasks", "0") }
 
 // attend waits for the end of the command. For what it leaves behind, a
 // goroutine waits until there is nothing.
@@ -207,11 +208,14 @@ func (t *tree) forget() {
 		return
 	}
 	t.build = nil
-	if b.group == "" {
-		return
+	if b.leaf != "" {
+		t.garbage = append(t.garbage, b.leaf)
 	}
-	t.tidy(b)
-	t.garbage = slices.DeleteFunc(append(t.garbage, b.group), removeGroup)
+	t.garbage = append(t.garbage, b.leaves...)
+	if t.buildMemory {
+		t.garbage = append(t.garbage, buildGroup(t.group, b.number))
+	}
+	t.garbage = slices.DeleteFunc(t.garbage, removeGroup)
 }
 
 // stop ends processes and tells when they are gone.
@@ -327,12 +331,16 @@ func (c *condemned) strike() {
 	c.t.mu.Lock()
 	defer c.t.mu.Unlock()
 	b := c.t.build
-	switch {
-	case b == nil || b.group == "":
-	case c.scope == theBuild:
-		killGroup(b.group)
-	case b.leaf != "":
+	if b == nil {
+		return
+	}
+	if b.leaf != "" {
 		killGroup(b.leaf)
+	}
+	if c.scope == theBuild {
+		for _, leaf := range b.leaves {
+			killGroup(leaf)
+		}
 	}
 }
 

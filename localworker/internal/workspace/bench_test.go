@@ -20,9 +20,7 @@ func BenchmarkFresh(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := d.Release(worker.DropDir); err != nil {
-			b.Fatal(err)
-		}
+		release(b, d, worker.DropDir)
 	}
 }
 
@@ -45,9 +43,7 @@ func BenchmarkCopy(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := d.Release(worker.DropDir); err != nil {
-					b.Fatal(err)
-				}
+				release(b, d, worker.DropDir)
 			}
 		})
 	}

@@ -135,6 +135,6 @@ func Leftovers(dir string) ([]string, error) {
 	return left, nil
 }
 
-// RemoveLeftover removes a directory that [Leftovers] returned. Builds may begin
-// meanwhile, since tokens are never used twice.
+// RemoveLeftover removes a directory that [Leftovers] or [Dir.Release] returned.
+// Builds may begin meanwhile, since tokens are never used twice.
 func (a *Area) RemoveLeftover(path string) error { return a.remove(path) }

@@ -93,9 +93,12 @@ func prepare(t *testing.T, a *Area, r Request) *Dir {
 	return d
 }
 
-func release(t *testing.T, d *Dir, keep worker.KeepDir) string {
+func release(t testing.TB, d *Dir, keep worker.KeepDir) string {
 	t.Helper()
-	kept, err := d.Release(keep)
+	kept, left, err := d.Release(keep)
+	if err == nil && left != "" {
+		err = d.area.RemoveLeftover(left)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

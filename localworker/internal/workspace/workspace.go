@@ -216,23 +216,25 @@ func (a *Area) unclaim(path string) {
 	delete(a.used, path)
 }
 
-// Release gives the directory back when no process runs in it any more: a fresh
-// one is removed, or moved aside when keep is [worker.RetainDir]. A kept one
-// stays in place either way, since moving it would make the next build start
-// anew. It returns where a retained directory is now, "" if there is none.
-// A tree is left alone.
-func (d *Dir) Release(keep worker.KeepDir) (kept string, err error) {
+// Release gives the directory back when no process runs in it any more. A fresh
+// one is moved aside when keep is [worker.RetainDir], else it is a leftover, for
+// the caller to pass to [Area.RemoveLeftover] in his own time. A kept one stays in
+// place either way, since moving it would make the next build start anew. A tree
+// is left alone. It returns where a retained directory is now, and where a
+// leftover is; "" if there is none.
+func (d *Dir) Release(keep worker.KeepDir) (kept, left string, err error) {
 	defer d.area.unclaim(d.Path)
 	switch {
 	case d.kind == dirTree:
-		return "", nil
+		return "", "", nil
 	case d.kind == dirKept:
 		if keep == worker.RetainDir {
 			kept = d.Path
 		}
-		return kept, nil
+		return kept, "", nil
 	case keep == worker.RetainDir && d.area.o.KeepFailed > 0:
-		return d.area.retain(d)
+		kept, err = d.area.retain(d)
+		return kept, "", err
 	}
-	return "", d.area.remove(d.Path)
+	return "", d.Path, nil
 }

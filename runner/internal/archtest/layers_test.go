@@ -18,12 +18,14 @@ import (
 // A name stands for the packages below it too, unless they have their own entry.
 var layers = []string{
 	"bothy",
-	"bothy/runner/internal/bench", // a program that measures
+	"bothy/runner/internal/bench",   // a program that measures
+	"bothy/runner/internal/testrig", // runs the program, in tests
 	"bothy/runner/cli",
 	"bothy/runner",
 	"bothy/runner/internal/web",
 	"bothy/runner/internal/api",
 	"bothy/runner/internal/engine",
+	"bothy/runner/internal/secret",
 	"bothy/runner/internal/trigger",
 	"bothy/runner/internal/latent",
 	"bothy/runner/internal/remote",
@@ -34,6 +36,7 @@ var layers = []string{
 	"bothy/runner/internal/logs",
 	"bothy/localworker",
 	"bothy/runner/config",
+	"bothy/runner/internal/auth",
 	"bothy/runner/worker",
 	"bothy/runner/build",
 	"bothy/osrelease",
@@ -46,12 +49,13 @@ var narrow = map[string]struct {
 	ours []string
 	std  bool // nothing but ours and the standard library
 }{
-	"bothy/runner/worker":         {std: true},
+	"bothy/runner/worker":         {ours: []string{"bothy/runner/build"}, std: true},
 	"bothy/runner/build":          {std: true},
 	"bothy/osrelease":             {std: true},
 	"bothy/mail":                  {},
 	"bothy/localworker":           {ours: []string{"bothy/localworker", "bothy/runner/worker", "bothy/osrelease"}},
 	"bothy/runner/internal/queue": {ours: []string{"bothy/runner/worker"}, std: true},
+	"bothy/runner/internal/auth":  {},
 }
 
 type goPackage struct {

@@ -39,8 +39,13 @@ type Server struct {
 	busy   sync.WaitGroup // sessions
 }
 
-// NewServer returns a server for m. Call Serve for each listener.
-func NewServer(m Master, log *slog.Logger) *Server {
+// UserHeader says who asks, percent-encoded. The server takes their word for it:
+// only who may do everything can connect.
+const UserHeader = "Bothy-User"
+
+// NewServer returns a server for m; rest, if not nil, answers what is not of this
+// package. Call Serve for each listener.
+func NewServer(m Master, rest http.Handler, log *slog.Logger) *Server {
 	s := &Server{master: m, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /run", s.run)
@@ -48,6 +53,9 @@ func NewServer(m Master, log *slog.Logger) *Server {
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("POST /drain", func(http.ResponseWriter, *http.Request) { m.Drain() })
 	mux.HandleFunc("POST /cancel/{session}", s.cancel)
+	if rest != nil {
+		mux.Handle("/", rest)
+	}
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -6,33 +6,29 @@
 package crashtest
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"bothy/runner/build"
-	"bothy/runner/internal/basedir"
 	"bothy/runner/internal/control"
-	"bothy/runner/internal/logs"
-	"bothy/runner/internal/store"
+	"bothy/runner/internal/testrig"
 )
 
+// rigs is how many masters are crashed side by side, each on a base directory of
+// its own: they wait for disks and for each other's processes.
+const rigs = 6
+
 // conf has builders for each way to be hit: quick ones, one with much output,
-// one whose processes leave their session, one that writes all the time.
+// one whose processes leave their session.
 const conf = `
 [store]
 keep_builds = 0
@@ -49,7 +45,7 @@ count = 2
 name = "quick"
 collapse_requests = false
 max_retries = 1000
-steps = ['echo "$BOTHY_BUILD_NUMBER" >>ledger/quick', "true"]
+steps = ['echo "$BOTHY_BUILD_NUMBER" >>%LEDGER%', "true"]
 
 [[builders]]
 name = "lines"
@@ -61,376 +57,164 @@ steps = ['i=0; while [ $i -lt 300 ]; do echo "line $i of the log of a build that
 name = "stray"
 collapse_requests = false
 max_retries = 1000
-steps = ['setsid sh -c "sleep 3600" >/dev/null 2>&1 & (sh -c "sleep 3601" &) ; sleep 0.05']
+steps = ['setsid sh -c "sleep 3600" >/dev/null 2>&1 & (sh -c "sleep 3601" &) ; sleep 0.02']
 `
 
+func TestMain(m *testing.M) { os.Exit(testrig.Main(m, rigs)) }
+
 func TestCrash(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("SKIP: kill -9 of a master and what becomes of its processes is tested on Linux only")
-	}
-	rounds := 8
+	crashes := int64(8)
 	if s := os.Getenv("BOTHY_CRASHES"); s != "" {
-		n, err := strconv.Atoi(s)
+		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rounds = n
+		crashes = n
 	}
-	h := newHarness(t)
-	for i := range rounds {
-		h.round(i)
-		if t.Failed() {
-			t.Fatalf("in round %d; seed %d", i, h.seed)
-		}
+	seed := uint64(time.Now().UnixNano())
+	began := time.Now()
+	var done atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("%d crashes in %v", min(crashes, done.Load()), time.Since(began).Round(time.Second))
+	})
+	for i := range min(rigs, crashes) {
+		t.Run(fmt.Sprint("rig ", i+1), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, seed, uint64(i))
+			for n := 0; done.Add(1) <= crashes; n++ {
+				r.round(n)
+				if t.Failed() {
+					t.Fatalf("in round %d; seed %d", n, seed)
+				}
+			}
+			r.settle()
+			r.verify()
+		})
 	}
-	h.settle()
-	h.verify()
 }
 
-type harness struct {
-	t      *testing.T
-	dir    string
-	binary string
-	layout basedir.Layout
-	rand   *rand.Rand
-	seed   uint64
-	env    string // in the environment of all our processes, to find them by
+// rig is a base directory whose masters are killed one after the other.
+type rig struct {
+	*testrig.Scene
+	t     *testing.T
+	base  string
+	env   []string
+	rand  *rand.Rand
+	dead  []string      // marks of masters that were killed with their spawners since the last that lived
+	worst time.Duration // that a killed master's processes lived on
 
 	mu       sync.Mutex
 	accepted map[int64]string // request → builder
 	maybe    int              // submits whose answer did not come
 }
 
-func newHarness(t *testing.T) *harness {
+func newRig(t *testing.T, seed, stream uint64) *rig {
 	t.Helper()
-	h := &harness{t: t, dir: t.TempDir(), seed: uint64(time.Now().UnixNano()), accepted: map[int64]string{}}
-	h.rand = rand.New(rand.NewPCG(h.seed, 1))
-	h.env = fmt.Sprintf("CRASHTEST=%d.%d", os.Getpid(), h.seed)
-	t.Logf("seed %d", h.seed)
-	h.binary = filepath.Join(h.dir, "bothy")
-	args := []string{"build", "-o", h.binary}
-	if out, err := exec.Command("go", append(args, "bothy")...).CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
+	r := &rig{
+		Scene: testrig.NewScene(t, t.TempDir(), ""), t: t,
+		rand: rand.New(rand.NewPCG(seed, stream)), accepted: map[int64]string{},
 	}
-	if err := os.WriteFile(filepath.Join(h.dir, "bothy.toml"), []byte("[web]\nlisten = \"127.0.0.1:0\"\n"+conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(h.dir, "ledger"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if h.layout, err = basedir.Resolve(filepath.Join(h.dir, ".bothy")); err != nil {
-		t.Fatal(err)
-	}
-	return h
+	r.base, r.env = r.Path(".bothy"), r.Env
+	r.Configure("", strings.ReplaceAll(conf, "%LEDGER%", r.Path("ledger")))
+	return r
 }
 
-// master is a running "bothy serve".
-type master struct {
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	client *control.Client
-	ended  chan struct{}
-}
+// left is how long processes of a killed master may live on: 2 s is promised,
+// on a machine that has something else to do too.
+const left = 10 * time.Second
 
-func (h *harness) start() *master {
-	h.t.Helper()
-	m := &master{ended: make(chan struct{})}
-	m.cmd = exec.Command(h.binary, "serve")
-	m.cmd.Dir = h.dir
-	m.cmd.Env = append(os.Environ(), h.env)
-	m.cmd.Stderr = &m.stderr
-	if err := m.cmd.Start(); err != nil {
-		h.t.Fatal(err)
+// round starts a master and kills it: while it starts, or under load; alone, or
+// at one stroke with its spawners.
+func (r *rig) round(n int) {
+	mark := fmt.Sprintf("%s%d.", r.Mark(), n)
+	r.Env = append(r.env[:len(r.env):len(r.env)], mark)
+	all := n%3 == 2
+	if n%4 == 1 {
+		p := r.Start("serve")
+		r.kill(p, all, time.Duration(r.rand.Int64N(int64(60*time.Millisecond))))
+		p.Exits(-1)
+	} else {
+		m := r.Serve(r.base)
+		for _, dead := range r.dead {
+			testrig.NothingLeft(r.t, dead, "the next master's start", left)
+		}
+		r.dead = nil
+		ctx, cancel := context.WithCancel(context.Background())
+		var load sync.WaitGroup
+		for range 2 {
+			own := rand.New(rand.NewPCG(r.rand.Uint64(), 0))
+			load.Go(func() {
+				for n := 0; ctx.Err() == nil && n < 6; n++ {
+					r.submit(ctx, m, own)
+				}
+			})
+		}
+		x := r.rand.Float64() // most die young
+		r.kill(m.Process, all, time.Duration(x*x*x*float64(800*time.Millisecond)))
+		m.Exits(-1)
+		cancel()
+		load.Wait()
 	}
-	go func() { m.cmd.Wait(); close(m.ended) }()
-	m.client = control.NewClient(func(ctx context.Context) (net.Conn, error) { return basedir.Dial(ctx, h.layout) })
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		s, err := m.client.Status(context.Background())
-		if err == nil && s.PID == m.cmd.Process.Pid {
-			return m
-		}
-		select {
-		case <-m.ended:
-			h.t.Fatalf("the master ended: %s", m.stderr.String())
-		case <-time.After(2 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			h.t.Fatalf("the master does not answer: %v\n%s", err, m.stderr.String())
-		}
+	if all {
+		r.dead = append(r.dead, mark)
+	} else {
+		r.worst = max(r.worst, testrig.NothingLeft(r.t, mark, "kill -9 of the master", left))
 	}
 }
 
-// round starts a master, puts it under load and kills it, every third time
-// together with its spawners.
-func (h *harness) round(i int) {
-	m := h.start()
-	ctx, cancel := context.WithCancel(context.Background())
-	var load sync.WaitGroup
-	for range 3 {
-		seed := h.rand.Uint64()
-		load.Add(1)
-		go func() {
-			defer load.Done()
-			r := rand.New(rand.NewPCG(seed, 2))
-			for n := 0; ctx.Err() == nil && n < 8; n++ {
-				h.submit(ctx, m, r)
-			}
-		}()
-	}
-	after := time.Duration(h.rand.Int64N(int64(400 * time.Millisecond)))
-	t := time.NewTimer(after)
-	defer t.Stop()
+// kill kills a master after a while; with all, its children, the spawners, go too.
+func (r *rig) kill(p *testrig.Process, all bool, after time.Duration) {
 	select {
-	case <-t.C:
-	case <-m.ended:
-		h.t.Errorf("the master ended by itself: %s", m.stderr.String())
+	case <-time.After(after):
+	case <-p.Ended:
+		r.t.Errorf("the master ended by itself: %s", p.All())
+		return
 	}
-	if i%3 == 2 {
-		h.killAll(m)
-	} else if err := m.cmd.Process.Kill(); err != nil {
-		h.t.Error(err)
-	}
-	<-m.ended
-	cancel()
-	load.Wait()
-	if i%3 != 2 {
-		h.nothingLeft("kill -9 of the master", 2*time.Second)
-	}
-}
-
-// killAll kills the master and its children, the spawners, at one stroke.
-func (h *harness) killAll(m *master) {
-	pid := m.cmd.Process.Pid
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	var pids []int
-	if err == nil {
-		for _, f := range strings.Fields(string(children)) {
-			if n, err := strconv.Atoi(f); err == nil {
-				pids = append(pids, n)
+	pid := p.Cmd.Process.Pid
+	if all {
+		p.Signal(syscall.SIGSTOP)
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+		if err != nil {
+			r.t.Error(err)
+		}
+		for _, f := range tasks {
+			children, _ := os.ReadFile(f) // a thread may have ended
+			for _, child := range strings.Fields(string(children)) {
+				if n, err := strconv.Atoi(child); err == nil {
+					syscall.Kill(n, syscall.SIGKILL)
+				}
 			}
 		}
 	}
-	if err := m.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		h.t.Error(err)
-	}
-	for _, p := range pids {
-		syscall.Kill(p, syscall.SIGKILL)
-	}
-	if err := m.cmd.Process.Kill(); err != nil {
-		h.t.Error(err)
-	}
+	p.Signal(syscall.SIGKILL)
 }
 
-func (h *harness) submit(ctx context.Context, m *master, r *rand.Rand) {
+func (r *rig) submit(ctx context.Context, m *testrig.Master, own *rand.Rand) {
 	names := []string{"quick", "quick", "quick", "lines", "stray"}
-	req := control.SubmitRequest{Reason: "crash test"}
-	for range 1 + r.IntN(3) {
-		req.Builders = append(req.Builders, names[r.IntN(len(names))])
+	req := control.SubmitRequest{Reason: "crash test", Priority: own.IntN(3)}
+	for range 1 + own.IntN(3) {
+		req.Builders = append(req.Builders, names[own.IntN(len(names))])
 	}
-	req.Priority = r.IntN(3)
-	out, err := m.client.Submit(ctx, req)
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	out, err := m.Client.Submit(ctx, req)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err != nil {
-		h.maybe++
+		r.maybe++
 		return
 	}
 	for i, id := range out.Requests {
-		if was, ok := h.accepted[id]; ok {
-			h.t.Errorf("request id %d was given out twice (%s, %s)", id, was, req.Builders[i])
+		if was, ok := r.accepted[id]; ok {
+			r.t.Errorf("request id %d was given out twice (%s, %s)", id, was, req.Builders[i])
 		}
-		h.accepted[id] = req.Builders[i]
+		r.accepted[id] = req.Builders[i]
 	}
-}
-
-// nothingLeft checks that no process of ours lives.
-func (h *harness) nothingLeft(after string, within time.Duration) {
-	h.t.Helper()
-	deadline := time.Now().Add(within)
-	for {
-		left := h.processes()
-		if len(left) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			h.t.Errorf("%v after %s these still run: %s", within, after, strings.Join(left, ", "))
-			return
-		}
-	}
-}
-
-// processes lists what has our mark in its environment and is no zombie.
-func (h *harness) processes() []string {
-	var out []string
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, d := range dirs {
-		env, err := os.ReadFile(d + "/environ")
-		if err != nil || !bytes.Contains(env, []byte(h.env)) {
-			continue
-		}
-		stat, err := os.ReadFile(d + "/stat")
-		if err != nil {
-			continue
-		}
-		if i := bytes.LastIndexByte(stat, ')'); i >= 0 && i+2 < len(stat) && (stat[i+2] == 'Z' || stat[i+2] == 'X') {
-			continue
-		}
-		cmd, _ := os.ReadFile(d + "/cmdline")
-		out = append(out, filepath.Base(d)+" "+strings.ReplaceAll(strings.TrimRight(string(cmd), "\x00"), "\x00", " "))
-	}
-	return out
 }
 
 // settle lets a last master finish everything.
-func (h *harness) settle() {
-	m := h.start()
-	deadline := time.Now().Add(10 * time.Minute)
-	for {
-		s, err := m.client.Status(context.Background())
-		if err != nil {
-			h.t.Fatalf("status: %v\n%s", err, m.stderr.String())
-		}
-		if s.Pending == 0 && s.Running == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			h.t.Fatalf("%d requests are still pending and %d builds running", s.Pending, s.Running)
-		}
-		select {
-		case <-m.ended:
-			h.t.Fatalf("the last master ended: %s", m.stderr.String())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	if err := m.client.Drain(context.Background()); err != nil {
-		h.t.Fatal(err)
-	}
-	<-m.ended
-	if !m.cmd.ProcessState.Success() {
-		h.t.Errorf("the last master: %v\n%s", m.cmd.ProcessState, m.stderr.String())
-	}
-	h.nothingLeft("the end", 2*time.Second)
+func (r *rig) settle() {
+	r.Env = r.env
+	m := r.Serve(r.base)
+	m.Idle()
+	m.Drain()
+	r.NothingLeft("the end", left)
 }
-
-// verify reads what is on disk and checks it against what was promised.
-func (h *harness) verify() {
-	ctx := context.Background()
-	s, err := store.Open(h.layout.StateDB, slog.New(slog.DiscardHandler))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer s.Close()
-	l, err := logs.Open(h.layout.LogDir, logs.Options{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer l.Close()
-
-	builds := map[int64][]store.Build{} // by request
-	total, retries := 0, 0
-	for before := int64(0); ; {
-		page, err := s.Builds(ctx, store.Filter{Before: before, Limit: 500})
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		if len(page) == 0 {
-			break
-		}
-		for _, b := range page {
-			before = b.ID
-			builds[b.Request] = append(builds[b.Request], b)
-			total++
-			if b.Result == build.Retry {
-				retries++
-			}
-			if b.Result == build.None || b.Completed.IsZero() {
-				h.t.Errorf("build %s #%d still shows %q", b.Builder, b.Number, b.Text)
-			}
-			h.verifyLogs(ctx, s, l, b)
-		}
-	}
-	for id, builder := range h.accepted {
-		r, err := s.Request(ctx, id)
-		if err != nil {
-			h.t.Errorf("accepted request %d (%s): %v", id, builder, err)
-			continue
-		}
-		if r.State != store.Done || r.Result != build.Success {
-			h.t.Errorf("accepted request %d (%s) is %v, %v: %s", id, builder, r.State, r.Result, r.Text)
-		}
-		completions := 0
-		for _, b := range builds[id] {
-			if b.Result != build.Retry {
-				completions++
-			}
-		}
-		if completions != 1 {
-			h.t.Errorf("request %d (%s) has %d completions", id, builder, completions)
-		}
-	}
-	h.t.Logf("%d requests accepted, %d submits without an answer, %d builds, %d of them cut off", len(h.accepted), h.maybe, total, retries)
-}
-
-// verifyLogs compares the logs of a build with what its steps print: whole for
-// finished builds, a beginning of it for those that were cut off.
-func (h *harness) verifyLogs(ctx context.Context, s *store.Store, l *logs.Store, b store.Build) {
-	rows, err := s.Logs(ctx, b.ID)
-	if err != nil {
-		h.t.Error(err)
-		return
-	}
-	for _, row := range rows {
-		if !row.Complete {
-			h.t.Errorf("%s #%d: log %d is not complete", b.Builder, b.Number, row.ID)
-		}
-		if row.Name != "stdio" || b.Builder != "lines" {
-			continue
-		}
-		r, err := l.Reader(row.ID, logs.Ref(row.Ref))
-		if errors.Is(err, logs.ErrNotFound) && b.Result == build.Retry {
-			continue // cut off before its first byte
-		}
-		if err != nil {
-			h.t.Errorf("%s #%d: log %d: %v", b.Builder, b.Number, row.ID, err)
-			continue
-		}
-		var got bytes.Buffer
-		_, err = r.WriteRaw(ctx, &got, false)
-		if err = errors.Join(err, r.Close()); err != nil {
-			h.t.Errorf("%s #%d: log %d: %v", b.Builder, b.Number, row.ID, err)
-		}
-		want := wanted(row.Step)
-		if b.Result == build.Retry {
-			if !strings.HasPrefix(want, got.String()) {
-				h.t.Errorf("%s #%d step %d was cut off, and its log is no beginning of what it prints", b.Builder, b.Number, row.Step)
-			}
-		} else if got.String() != want {
-			h.t.Errorf("%s #%d step %d: log has %d bytes, want %d", b.Builder, b.Number, row.Step, got.Len(), len(want))
-		}
-	}
-}
-
-// wanted is what the steps of the builder "lines" print.
-func wanted(step int) string {
-	one, two := printed()
-	if step == 1 {
-		return one
-	}
-	return two
-}
-
-var printed = sync.OnceValues(func() (one, two string) {
-	var a, b strings.Builder
-	for i := range 300 {
-		fmt.Fprintf(&a, "line %d of the log of a build that is to be whole\n", i)
-	}
-	for i := range 20000 {
-		fmt.Fprintln(&b, i+1)
-	}
-	return a.String(), b.String()
-})

@@ -31,21 +31,24 @@ type buildRun struct {
 	source   worker.Source
 	env      []string // before the builder's own
 	masker   *logs.Masker
+	secrets  Secrets
+	url      string // of the master
 	secret   func(name string) (string, error)
 	expected store.History // what to expect; zero unless somebody watches
 	broken   error         // the build cannot be started as configured
 
-	row     store.Build
-	wb      worker.Build
-	result  build.Result
-	halted  bool // only always_run steps still run
-	texts   []string
-	planned bool
-	oom     int64
-	left    []<-chan struct{} // Go steps that ignore their context
-	lost    bool              // the worker went away
-	rows    int               // steps so far
-	lastRow int               // the latest step that ran
+	row              store.Build
+	wb               worker.Build
+	result           build.Result
+	halted           bool // only always_run steps still run
+	texts            []string
+	planned          bool
+	oom              int64
+	blame, blameStep string            // what made it an EXCEPTION, and in which step
+	left             []<-chan struct{} // Go steps that ignore their context
+	lost             bool              // the worker went away
+	rows             int               // steps so far
+	lastRow          int               // the latest step that ran
 
 	cleaning context.Context // of always_run steps after a stop; nil: not begun
 	cleaned  context.CancelFunc
@@ -73,6 +76,7 @@ func (r *buildRun) run() {
 		r.fail(build.Exception, build.CauseConfig, r.broken.Error())
 		return
 	}
+	r.findSecrets()
 	if !r.prepare() {
 		return
 	}
@@ -140,6 +144,7 @@ func (r *buildRun) fail(result build.Result, cause build.Cause, text string) {
 	r.result = build.Worst(r.result, result)
 	if cause != "" && r.row.Cause == "" {
 		r.row.Cause = string(cause)
+		r.blame = text
 	}
 	r.texts = append(r.texts, text)
 	r.halted = true
@@ -187,6 +192,7 @@ func (r *buildRun) end() {
 			r.log().Error("no log for what the build left running", "err", err)
 			return
 		}
+		lg.announce()
 		lg.header("%s", text)
 		lg.finish()
 	}
@@ -217,7 +223,7 @@ func (r *buildRun) report() {
 	r.row.Result = r.result
 	r.row.Text = r.summary()
 	r.row.Properties = r.props
-	d := buildDone{row: r.row, planned: r.planned, oom: r.oom, held: r.left}
+	d := buildDone{row: r.row, planned: r.planned, oom: r.oom, held: r.left, blame: r.blame, blameStep: r.blameStep}
 	r.e.post(func(l *loop) { l.buildEnded(r.b, d) })
 }
 

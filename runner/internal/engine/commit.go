@@ -61,6 +61,9 @@ func (l *loop) flush() {
 	if l.batch.Len() == 0 && len(l.effects) == 0 && l.degraded == nil {
 		return
 	}
+	if l.holdBack() {
+		return
+	}
 	l.commit = true
 	l.jobs <- commitJob{l.batch, l.effects, l.logsEnded}
 	l.batch, l.effects, l.logsEnded = store.NewBatch(), nil, false
@@ -128,7 +131,10 @@ func (l *loop) degrade(err error) {
 	for _, b := range l.builds {
 		b.stop(stopCause{result: build.Exception, cause: build.CauseDisk, text: fmt.Sprintf("cannot record: %v", err), now: true})
 	}
+	ev := Event{Kind: Degraded, Time: time.Now(), Text: err.Error()}
 	for s := range l.subscribers {
-		s.send(Event{Kind: Degraded, Time: time.Now(), Text: err.Error()})
+		if s.wants(ev) || s.session != "" {
+			s.send(ev)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"bothy/runner/build"
 	"bothy/runner/config"
@@ -17,31 +18,23 @@ import (
 
 // configure fills the queue and the workers from the configuration.
 func (l *loop) configure() error {
-	for _, lk := range l.conf.Locks {
-		l.queue.SetLock(queue.LockDef{Name: lk.Name, Max: lk.MaxCount, PerWorker: lk.Scope == config.LockWorker, MaxFor: lk.MaxCountForWorker})
+	if err := l.e.knowsFuncs(l.conf); err != nil {
+		return err
 	}
-	var all []string
-	for _, w := range l.conf.AllWorkers() {
-		kind, err := l.opt.Attach(w)
+	l.setLocks(nil, l.conf)
+	now := time.Now()
+	l.register(l.conf, now)
+	workers := l.conf.AllWorkers()
+	for i := range workers {
+		w := &workers[i]
+		kind, err := l.opt.Attach(*w)
 		if err != nil {
 			return fmt.Errorf("worker %s: %w", w.Name, err)
 		}
-		l.workers[w.Name] = &workerState{name: w.Name, conf: w, kind: kind, why: "not connected yet"}
-		l.setWorker(l.workers[w.Name])
-		all = append(all, w.Name)
+		l.workers[w.Name] = l.newWorker(w, kind, now)
+		l.configured(l.workers[w.Name])
 	}
-	for i := range l.conf.Builders {
-		b := &l.conf.Builders[i]
-		for j := range b.Steps {
-			if f := b.Steps[j].Func; f != "" && l.opt.Steps[f] == nil {
-				return fmt.Errorf("builder %q, step %q: this program has no step function %q", b.Name, b.Steps[j].Name, f)
-			}
-		}
-		l.queue.SetBuilder(queue.Builder{
-			Name: b.Name, Workers: l.conf.WorkersOf(b.Name), Locks: queueLocks(b.Locks), Exclusive: b.Exclusive, Collapse: !b.NoCollapse,
-		})
-	}
-	l.queue.SetBuilder(queue.Builder{Name: Command, Workers: all})
+	l.setBuilders(l.conf)
 	l.setHost("")
 	return nil
 }
@@ -133,6 +126,9 @@ func (l *loop) properties(r *request, b *running, w *workerState) (build.Propert
 // place says where a build's files come from and what its environment is.
 func (l *loop) place(r *request, conf *config.Builder) (worker.Source, []string) {
 	dir, env := l.conf.Dir, l.opt.BaseEnv
+	if l.prepared.BaseEnv != nil {
+		env = l.prepared.BaseEnv
+	}
 	kind := conf.Source.Kind
 	s := l.sessions[r.row.Session]
 	if s != nil {

@@ -60,8 +60,13 @@ type Options struct {
 	TextLogDir string
 	// BaseEnv is the environment of builds that belong to no session.
 	BaseEnv []string
-	// Environ is where env secrets are looked up.
-	Environ []string
+	// Prepare makes ready what follows from a configuration: of Config, and of
+	// each that is loaded later. Nil: nothing does.
+	Prepare func(ctx context.Context, conf *config.Config) (Prepared, error)
+	// CommitPace is the least time between two commits that nobody waits for while
+	// builds run; 0: none. What short builds begin and end with then shares
+	// transactions and fsyncs, half of what such a build costs the master.
+	CommitPace time.Duration
 	// Ballast is freed when the disk is full, so that endings can be recorded.
 	Ballast interface {
 		Free() error
@@ -69,11 +74,30 @@ type Options struct {
 	}
 }
 
+// Prepared is what follows from a configuration and is made ready before any of
+// it counts.
+type Prepared struct {
+	// Secrets finds what steps name. Nil: there are none.
+	Secrets Secrets
+	// BaseEnv replaces Options.BaseEnv, unless it is nil.
+	BaseEnv []string
+	// Restart names settings that differ from those of the configuration before
+	// and count from the next start on only.
+	Restart []string
+	// Adopt is called when the configuration counts, Discard when it never will.
+	// Adopt must not block: it runs in the loop. Nil: nothing is to be done.
+	Adopt, Discard func()
+	// Mailer returns what sends mails; it is asked before each of them. Nil:
+	// mails stay queued.
+	Mailer func(context.Context) (Mailer, error)
+}
+
 // Errors a caller decides on.
 var (
 	ErrStopped  = errors.New("the master is stopping")
 	ErrDegraded = errors.New("the master cannot record anything now")
 	ErrUnknown  = errors.New("not known")
+	ErrConflict = errors.New("not possible now") // as things are; the text says why
 )
 
 // CleanupTime bounds the always_run steps of a build that was stopped.
@@ -92,20 +116,48 @@ type Engine struct {
 	logIDs atomic.Int64   // the last log's id
 	commit func(*store.Batch) error
 	l      *loop
+
+	conf      atomic.Pointer[config.Config]
+	reloading sync.Mutex // held while a configuration is taken over
+
+	logListeners atomic.Int64 // subscribers that want to hear of what is appended to logs
+
+	roster roster
+	names  names
 }
 
 // New prepares an engine; nothing runs before Run.
 func New(o Options) (*Engine, error) {
 	e := &Engine{opt: o, log: o.Logger, done: make(chan struct{}), commit: o.Store.Commit}
 	e.mail.wake = make(chan struct{}, 1)
+	e.conf.Store(o.Config)
 	e.life, e.die = context.WithCancel(context.Background())
 	e.logIDs.Store(o.Recovered.NextLog - 1)
-	l, err := newLoop(e)
+	ready, err := e.prepare(e.life, o.Config)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLoop(e, ready)
 	if err != nil {
 		return nil, err
 	}
 	e.l = l
 	return e, nil
+}
+
+// prepare makes ready what follows from a configuration.
+func (e *Engine) prepare(ctx context.Context, conf *config.Config) (Prepared, error) {
+	var p Prepared
+	if e.opt.Prepare != nil {
+		var err error
+		if p, err = e.opt.Prepare(ctx, conf); err != nil {
+			return Prepared{}, err
+		}
+	}
+	if p.Secrets == nil {
+		p.Secrets = noSecrets{}
+	}
+	return p, nil
 }
 
 // Run is the loop. It returns when a Stop has been carried out: no build runs,
@@ -168,6 +220,7 @@ func (e *Engine) record(ctx context.Context, f func(*loop) error) error {
 			reply <- err
 			return
 		}
+		l.pace.awaited = true
 		l.effect(func() { reply <- nil })
 	}) {
 		return ErrStopped
@@ -242,20 +295,30 @@ type loop struct {
 	requests map[int64]*request
 	builds   map[int64]*running // by build id
 	workers  map[string]*workerState
+	touched  []*workerState // whose views are made anew at the end of the turn
+	registry registry
+	prepared Prepared // of conf
+	outbox   outbox
 	sessions map[string]*session
 	numbers  map[string]int64 // builder → last build number
 	history  history
 	hashes   map[*config.Builder]string // of configured builders' steps
+	// lastResult is that of each builder's last build that was not RETRY, as far
+	// as anybody asked.
+	lastResult map[string]build.Result
 
 	epoch, counter         int64
 	nextRequest, nextBuild int64
+	nextEntry              int64     // of the journal
 	lastPlace              time.Time // the youngest request's place
+	lastAlive              time.Time // until when the master before this one was there
 
 	batch      *store.Batch
 	effects    []func()
 	logsEnded  bool       // the batch ends logs
 	unfinished []*stepLog // logs that could not be finished yet
 	commit     bool       // a batch is with the committer
+	pace       pacer
 	jobs       chan commitJob
 	committed  chan commitResult
 	degraded   error
@@ -274,19 +337,22 @@ type loop struct {
 	stopMode    StopMode
 }
 
-func newLoop(e *Engine) (*loop, error) {
+func newLoop(e *Engine, ready Prepared) (*loop, error) {
 	r := e.opt.Recovered
 	l := &loop{
 		e: e, opt: &e.opt, log: e.log, conf: e.opt.Config,
+		prepared:    ready,
 		queue:       queue.New(),
 		requests:    map[int64]*request{},
 		builds:      map[int64]*running{},
 		workers:     map[string]*workerState{},
 		hashes:      map[*config.Builder]string{},
+		lastResult:  map[string]build.Result{},
 		sessions:    map[string]*session{},
 		numbers:     r.Numbers,
 		epoch:       r.Epoch,
-		nextRequest: r.NextRequest, nextBuild: r.NextBuild,
+		nextRequest: r.NextRequest, nextBuild: r.NextBuild, nextEntry: max(1, r.NextEntry),
+		registry:    newRegistry(r),
 		batch:       store.NewBatch(),
 		jobs:        make(chan commitJob, 1),
 		committed:   make(chan commitResult, 1),
@@ -298,15 +364,24 @@ func newLoop(e *Engine) (*loop, error) {
 		l.numbers = map[string]int64{}
 	}
 	l.history = history{store: e.opt.Store, entries: map[historyKey]*historyEntry{}}
+	alive, err := readAlive(e.opt.Store)
+	if err != nil {
+		l.log.Warn("when the last master ended is not known", "err", err)
+	}
+	l.lastAlive = alive
 	if err := l.configure(); err != nil {
 		return nil, err
 	}
+	l.takeUpMails(r)
 	l.recover(r)
 	return l, nil
 }
 
 func (l *loop) run() {
 	l.attachWorkers()
+	if !l.opt.Foreground {
+		l.alive()
+	}
 	l.tidyLater(retentionFirst)
 	l.turn()
 	for !l.ended() {
@@ -336,13 +411,14 @@ func (l *loop) turn() {
 	now := time.Now()
 	l.fireTimers(now)
 	l.decide(now)
+	l.showTouched()
 	l.flush()
 	l.setTimer(now)
 }
 
 // ended reports whether a stop has been carried out.
 func (l *loop) ended() bool {
-	return l.stopping && len(l.builds) == 0 && !l.commit &&
+	return l.stopping && len(l.builds) == 0 && !l.commit && (l.outbox.busy == 0 || l.outbox.hasty) &&
 		(l.batch.Len() == 0 && len(l.effects) == 0 || l.degraded != nil)
 }
 
@@ -352,6 +428,8 @@ func (l *loop) stop(mode StopMode) {
 	}
 	l.stopping, l.stopMode = true, mode
 	l.log.Debug("stopping", "mode", mode, "running", len(l.builds))
+	l.in(mailPatience, func(l *loop) { l.outbox.hasty = true })
+	l.noteAlive()
 	for _, b := range l.builds {
 		switch mode {
 		case Requeue:

@@ -56,7 +56,7 @@ func (r *buildRun) goStep(ctx context.Context, st *config.Step, sl *stepLog) out
 		Builder: r.row.Builder, Number: r.row.Number, Attempt: r.row.Attempt, Worker: r.row.Worker,
 		Step: st.Name, Dir: r.absDir(cmd.Dir), Env: cmd.Env, Props: r.props.Clone(), Logger: r.log(),
 		Output: func(s worker.Stream, p []byte) error {
-			return fence.pass(func() error { return sl.w.Write(s, p) })
+			return fence.pass(func() error { return sl.write(s, p) })
 		},
 		SetProp: func(name string, v any) error {
 			return fence.pass(func() error { return r.props.Set(name, v, st.Name) })

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"bothy/runner/worker"
 )
 
 type opKind string
@@ -13,6 +15,7 @@ type opKind string
 const (
 	opSubmit  opKind = "submit"
 	opCancel  opKind = "cancel"
+	opControl opKind = "control a worker"
 	opPass    opKind = "pass"
 	opLose    opKind = "lose a worker"
 	opBack    opKind = "worker comes back"
@@ -30,6 +33,7 @@ type op struct {
 	who      int
 	builder  string
 	worker   string
+	action   worker.Action
 	priority int
 	plan     string // of a build: what its attempts do, "ok:3s,lost:1s"
 	dur      time.Duration
@@ -44,6 +48,8 @@ func (o op) String() string {
 		return fmt.Sprintf("submit %s pinned to %q, priority %d: %s", o.builder, o.worker, o.priority, o.plan)
 	case opCancel:
 		return fmt.Sprintf("cancel %d, now %v", o.who, o.flag)
+	case opControl:
+		return fmt.Sprintf("%s %s", o.action, o.worker)
 	case opPass:
 		return fmt.Sprintf("pass %s", o.dur)
 	case opLose:
@@ -62,7 +68,7 @@ func drawOp(rt *rapid.T) op {
 	o := op{check: rapid.Bool().Draw(rt, "check")}
 	o.kind = rapid.SampledFrom([]opKind{
 		opSubmit, opSubmit, opSubmit, opSubmit, opSubmit, opSubmit, opPass, opPass, opPass, opPass,
-		opCancel, opCancel, opLose, opBack, opCrash, opCrash, opRestart, opFull, opRoom, opSlots,
+		opCancel, opCancel, opControl, opControl, opLose, opBack, opCrash, opCrash, opRestart, opFull, opRoom, opSlots,
 	}).Draw(rt, "kind")
 	switch o.kind {
 	case opSubmit:
@@ -75,6 +81,9 @@ func drawOp(rt *rapid.T) op {
 		}), 1, 5).Draw(rt, "plan"), ",")
 	case opCancel:
 		o.who, o.flag = rapid.IntRange(0, 30).Draw(rt, "who"), rapid.Bool().Draw(rt, "now")
+	case opControl:
+		o.worker = rapid.SampledFrom([]string{"l1", "l2", "r1", "r2"}).Draw(rt, "worker")
+		o.action = rapid.SampledFrom(worker.Actions()).Draw(rt, "action")
 	case opPass:
 		o.dur = time.Duration(rapid.IntRange(0, 30_000).Draw(rt, "ms")) * time.Millisecond
 	case opLose:

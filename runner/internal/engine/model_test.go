@@ -92,11 +92,12 @@ type model struct {
 	told     map[int64]store.Request
 	builds   map[int64]store.Build // as told when they began
 	pending  map[int64]store.Request
+	workers  map[string]*WorkerView // as last told
 	tokens   map[worker.Token]bool
+	untold   bool // the last commit before the crash may be on disk
 	epoch    int64
 	holders  map[string]int // of lock y, by builder
 	slots    int
-	back     map[string]func()
 	asking   sync.WaitGroup
 }
 
@@ -105,7 +106,7 @@ func runModel(t *testing.T, ops []op) (faults []string) {
 	r := newRig(g, modelConfig())
 	m := &model{
 		rig: r, g: g, told: map[int64]store.Request{}, builds: map[int64]store.Build{},
-		tokens: map[worker.Token]bool{}, holders: map[string]int{}, back: map[string]func(){}, slots: 2,
+		tokens: map[worker.Token]bool{}, workers: map[string]*WorkerView{}, holders: map[string]int{}, slots: 2,
 	}
 	r.host = newFakeHost(m.slots)
 	r.fleet.on("work", m.work)
@@ -136,7 +137,6 @@ func runModel(t *testing.T, ops []op) (faults []string) {
 // live begins the engine's next life.
 func (m *model) live() {
 	m.open()
-	clear(m.back) // the workers of this life are all there
 	m.pending = map[int64]store.Request{}
 	for id, q := range m.e.l.requests {
 		m.pending[id] = q.row
@@ -151,6 +151,11 @@ func (m *model) live() {
 		m.g.Errorf("epoch %d follows %d", e, m.epoch)
 	}
 	m.epoch = m.e.l.epoch
+	if !m.untold {
+		m.remembered()
+	}
+	m.untold = false
+	clear(m.workers)
 	events, err := m.e.Subscribe(context.Background(), "")
 	if err != nil {
 		m.g.Fatal(err)
@@ -162,6 +167,23 @@ func (m *model) live() {
 	}()
 	go m.e.Run()
 	m.running = true
+}
+
+// remembered checks that a new engine knows what was told of its workers.
+func (m *model) remembered() {
+	for name, told := range m.workers {
+		w := m.e.l.workers[name]
+		was, is := told.State.Facts, w.state.Facts
+		if was.Paused.By != is.Paused.By || !was.Paused.Since.Equal(is.Paused.Since) || !was.Quarantine.Until.Equal(is.Quarantine.Until) {
+			m.g.Errorf("worker %s was told as %+v; after a restart it is %+v", name, was, is)
+		}
+		if was.Loss.Phase != worker.LossNone && (was.Loss.Phase != is.Loss.Phase || !was.Loss.Since.Equal(is.Loss.Since)) {
+			m.g.Errorf("worker %s was lost %+v; after a restart it is %+v", name, was.Loss, is.Loss)
+		}
+		if w.conn != nil || is.Quarantine.Phase == worker.QuarantineTesting {
+			m.g.Errorf("worker %s: %+v", name, w.state)
+		}
+	}
 }
 
 // dead is a crash and what follows it.
@@ -184,19 +206,17 @@ func (m *model) do(o op) {
 				m.g.Errorf("cancel %d: %v", id, err)
 			}
 		}
+	case opControl:
+		m.control(o.worker, o.action)
 	case opPass:
 		time.Sleep(o.dur)
 	case opLose:
-		back := m.fleet.kind(o.worker).lose(o.flag)
-		if o.flag && m.back[o.worker] == nil {
-			m.back[o.worker] = back
-		}
+		m.fleet.kind(o.worker).lose(o.flag)
 	case opBack:
-		for _, name := range slices.Sorted(maps.Keys(m.back)) {
-			m.back[name]()
-		}
-		clear(m.back)
+		m.fleet.kind("r1").comes()
+		m.fleet.kind("r2").comes()
 	case opCrash:
+		m.untold = m.untold || o.flag
 		if o.check {
 			m.crash(o.flag)
 			m.asking.Wait()
@@ -219,6 +239,20 @@ func (m *model) do(o op) {
 	case opSlots:
 		m.slots = o.who
 		m.host.set(func(h *fakeHost) { h.slots, h.cpus, h.memory = o.who, float64(o.who), int64(o.who)<<30 })
+	}
+}
+
+// control asks something of a worker.
+func (m *model) control(name string, a worker.Action) {
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	began := time.Now()
+	err := m.e.ControlWorker(ctx, name, a, "ana", "model")
+	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrStopped) {
+		m.g.Errorf("%s %s: %v", a, name, err)
+	}
+	if d := time.Since(began); err == nil && d > time.Second && m.e.Healthy(context.Background()) == nil {
+		m.g.Errorf("%s %s took %s", a, name, d)
 	}
 }
 
@@ -344,8 +378,13 @@ func (m *model) event(ev Event) {
 	switch ev.Kind {
 	case RequestNew, RequestRetry:
 		m.pending[q.ID] = q
+	case WorkerChanged:
+		m.workers[ev.Worker.Name] = ev.Worker
 	case BuildNew:
 		b := ev.Build
+		if w := m.workers[b.Worker]; w != nil && (w.State.Paused.Set() || w.State.Graceful.Set() || w.State.Quarantined() || !w.State.Connected()) {
+			m.g.Errorf("build %d is started on worker %s: %s", b.ID, b.Worker, w.State.Blocked(ev.Time))
+		}
 		if old, ok := m.builds[b.ID]; ok {
 			m.g.Errorf("build id %d is given to %s %d and to %s %d", b.ID, old.Builder, old.Number, b.Builder, b.Number)
 		}
@@ -441,10 +480,19 @@ func (m *model) finish() {
 	m.do(op{kind: opRoom})
 	m.do(op{kind: opBack})
 	m.do(op{kind: opSlots, who: 2})
-	time.Sleep(2 * time.Hour)
-	m.asking.Wait()
-	m.look()
 	ctx := context.Background()
+	for range 500 { // quarantines may last for hours
+		for _, w := range m.e.Workers() {
+			m.control(w.Name, worker.Unpause)
+			m.control(w.Name, worker.Start)
+		}
+		time.Sleep(time.Minute)
+		m.asking.Wait()
+		if open, err := m.store.Requests(ctx, store.RequestFilter{Open: true, Limit: 1}); err == nil && len(open) == 0 {
+			break
+		}
+	}
+	m.look()
 	all, err := m.store.Requests(ctx, store.RequestFilter{Limit: 1000})
 	if err != nil {
 		m.g.Fatal(err)

@@ -32,6 +32,7 @@ type Submission struct {
 	Branch     string
 	Revision   string
 	Session    string
+	Who        string // the person who asks, for the journal; "": nobody in particular
 }
 
 // spec is what a request remembers beside its columns.
@@ -107,6 +108,9 @@ func (l *loop) submit(subs []Submission) ([]*Ticket, error) {
 		l.publish(Event{Kind: RequestNew, Request: r.row})
 		l.enqueue(r)
 		tickets[i] = &Ticket{r.row.ID, r}
+		if who := subs[i].Who; who != "" {
+			l.journal(entry{kind: aboutRequest, name: r.row.Builder, ref: r.row.ID, what: "force", who: who, reason: r.row.Reason})
+		}
 	}
 	return tickets, nil
 }
@@ -121,7 +125,7 @@ func (l *loop) newRequest(s Submission) (*request, error) {
 			Properties: s.Properties, Worker: s.Worker, Session: s.Session, Result: build.None,
 		},
 	}
-	if s.Worker != "" && l.workers[s.Worker] == nil {
+	if w := l.workers[s.Worker]; s.Worker != "" && (w == nil || w.removed) {
 		return nil, l.unknown("worker", s.Worker)
 	}
 	if s.Session != "" && l.sessions[s.Session] == nil {
@@ -135,6 +139,7 @@ func (l *loop) newRequest(s Submission) (*request, error) {
 		if r.conf, err = commandBuilder(s.Argv); err != nil {
 			return nil, err
 		}
+		l.registerCommand(r.row.Submitted)
 	} else if b := l.builder(s.Builder); b == nil {
 		return nil, l.unknown("builder", s.Builder)
 	} else {
@@ -265,8 +270,15 @@ func (e *Engine) Why(ctx context.Context, id int64) ([]queue.Reason, error) {
 			why = []queue.Reason{{Reason: l.degraded.Error()}}
 			return
 		}
-		if why = l.queue.Why(id, time.Now()); why != nil && l.stopping {
+		now := time.Now()
+		why = l.queue.Why(id, now)
+		if why != nil && l.stopping {
 			why = []queue.Reason{{Reason: ErrStopped.Error()}}
+		}
+		for i, r := range why {
+			if w := l.workers[r.Worker]; w != nil && r.Predicate == queue.WorkerBlocked {
+				why[i].Reason = w.blocked(now) // some count down
+			}
 		}
 	})
 	return why, err
@@ -317,6 +329,7 @@ func (l *loop) recover(rec store.Recovered) {
 		case l.confOf(r) == nil:
 			l.finishRequest(r, build.Cancelled, noBuilder)
 		case r.last.Cause == string(build.CauseRetries):
+			l.reportBuild(r, &r.last)
 			l.finishRequest(r, build.Exception, r.last.Text)
 		default:
 			l.put(r)

@@ -3,6 +3,8 @@ package engine
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"bothy/runner/build"
@@ -19,8 +21,12 @@ type running struct {
 	assigned queue.Assignment
 	release  func() // gives the machine budget back
 	slot     any
+	worker   *workerState
 	conn     worker.Conn
+	step     store.Step    // the latest
 	fenced   bool          // results that still come are refused
+	back     bool          // its goroutine has reported
+	onEnd    []func()      // called when its end is recorded
 	cancel   *stopCause    // somebody cancelled it
 	granted  chan struct{} // a step's locks were granted
 
@@ -102,7 +108,7 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 	r.running = b
 	l.builds[b.row.ID] = b
 	w := l.workers[a.Worker]
-	b.conn = w.conn
+	b.worker, b.conn = w, w.conn
 	run := &buildRun{
 		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, need: a.Need, mayGrow: r.row.Memory == 0,
 		row: b.row, expected: l.expected(r, hash),
@@ -115,10 +121,13 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 	run.props, run.info = props, w.info
 	b.row.Properties = props.Clone()
 	run.source, run.env = l.place(r, conf)
-	run.masker, run.secret = l.secrets(conf)
+	run.secrets, run.url = l.prepared.Secrets, l.conf.URL
 	l.put(r)
 	row := b.row
 	l.batch.PutBuild(&row)
+	w.builds = append(w.builds, b)
+	l.step(w, worker.Event{Kind: worker.EventBuildStarted, Build: row.ID})
+	l.publish(Event{Kind: RequestClaimed, Request: r.row, Build: row})
 	l.publish(Event{Kind: BuildNew, Request: r.row, Build: row, Steps: len(conf.Steps), Expected: run.expected.Build})
 	l.e.group.Add(1)
 	go func() {
@@ -131,23 +140,19 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 type buildDone struct {
 	row     store.Build // Result, Text, Cause, Dir, Kept, usage and receipt are set
 	planned bool
-	oom     int64             // with a RETRY for want of memory: what to plan next time, bytes
-	held    []<-chan struct{} // the slot may be given to another once all are closed
+	oom     int64 // with a RETRY for want of memory: what to plan next time, bytes
+	// of an EXCEPTION: what went wrong, for people, and in which step; "" if in none
+	blame, blameStep string
+	held             []<-chan struct{} // the slot may be given to another once all are closed
 }
 
-// buildEnded takes a build's result. The slot is free at once, before the
-// result is on disk.
+// buildEnded takes what a build's goroutine reports. The slot is free at once,
+// before the result is on disk.
 func (l *loop) buildEnded(b *running, d buildDone) {
-	if b.fenced {
+	if b.back {
 		return
 	}
-	b.fenced = true
-	b.cancelHard()
-	r := b.req
-	b.row = d.row
-	b.row.Completed = time.Now()
-	delete(l.builds, b.row.ID)
-	r.running = nil
+	b.back = true
 	if len(d.held) == 0 {
 		l.free(b)
 	} else {
@@ -162,20 +167,44 @@ func (l *loop) buildEnded(b *running, d buildDone) {
 			}
 		}()
 	}
+	if !b.fenced {
+		l.buildSettled(b, d)
+	}
+}
+
+// buildSettled takes a build's result, the first that is given for it.
+func (l *loop) buildSettled(b *running, d buildDone) {
+	b.fenced = true
+	b.cancelHard()
+	r := b.req
+	b.row = d.row
+	b.row.Completed = time.Now()
+	delete(l.builds, b.row.ID)
+	r.running = nil
+	w := b.worker
+	w.builds = slices.DeleteFunc(w.builds, func(o *running) bool { return o == b })
 	select {
 	case <-b.conn.Done(): // known before watch says so: nothing more must start there
-		l.lost(l.workers[b.row.Worker], b.conn)
+		l.lost(w, b.conn)
 	default:
 	}
 	result, text := l.verdict(b, d)
 	row := b.row
 	l.batch.PutBuild(&row)
+	l.step(w, worker.Event{
+		Kind: worker.EventBuildEnded, Build: row.ID, Result: row.Result, Cause: build.Cause(row.Cause), Reason: evidence(&d),
+	})
+	l.workerIdle(w)
 	r.last = row
 	l.history.add(row)
 	if l.sinceTidy++; l.sinceTidy >= retentionBuilds {
 		l.tidy()
 	}
 	l.publish(Event{Kind: BuildDone, Request: r.row, Build: row})
+	l.reportBuild(r, &row)
+	for _, f := range b.onEnd {
+		f()
+	}
 
 	if result != build.Retry {
 		l.finishRequest(r, result, text)
@@ -185,6 +214,18 @@ func (l *loop) buildEnded(b *running, d buildDone) {
 	l.put(r)
 	l.publish(Event{Kind: RequestRetry, Request: r.row, Build: row})
 	l.enqueue(r) // at its place
+}
+
+// evidence is what a build's end says against its worker.
+func evidence(d *buildDone) string {
+	if d.row.Result != build.Exception {
+		return ""
+	}
+	name := fmt.Sprintf("%s #%d", d.row.Builder, d.row.Number)
+	if d.blameStep != "" {
+		return fmt.Sprintf("step '%s' of %s: %s", d.blameStep, name, d.blame)
+	}
+	return name + ": " + cmp.Or(d.blame, d.row.Text)
 }
 
 // verdict says what becomes of the request; RETRY means that it runs again. What
@@ -225,15 +266,28 @@ func (l *loop) stepStarted(b *running, s store.Step, lg store.Log, expected time
 	if b.fenced {
 		return
 	}
+	b.step = s
 	l.batch.PutStep(&s)
-	l.batch.PutLog(&lg)
 	l.publish(Event{Kind: StepNew, Request: b.req.row, Build: b.row, Step: s, Log: lg, Expected: expected})
+	l.logStarted(b, lg)
+}
+
+// stepText says what a running step waits for.
+func (l *loop) stepText(b *running, text string) {
+	if b.fenced || b.step.Result != build.None || b.step.Text == text {
+		return
+	}
+	b.step.Text = text
+	s := b.step
+	l.batch.PutStep(&s)
+	l.publish(Event{Kind: StepUpdate, Request: b.req.row, Build: b.row, Step: s})
 }
 
 func (l *loop) stepEnded(b *running, s store.Step) {
 	if b.fenced {
 		return
 	}
+	b.step = s
 	l.batch.PutStep(&s)
 	l.publish(Event{Kind: StepDone, Request: b.req.row, Build: b.row, Step: s})
 }
@@ -262,6 +316,7 @@ func (l *loop) lockStep(b *running, locks []queue.Lock, granted chan struct{}) e
 		return nil
 	}
 	b.granted = granted
+	l.stepText(b, "waiting for locks")
 	return nil
 }
 
@@ -277,6 +332,7 @@ func (l *loop) grant() {
 		if r := l.requests[id]; r != nil && r.running != nil && r.running.granted != nil {
 			close(r.running.granted)
 			r.running.granted = nil
+			l.stepText(r.running, "running")
 		}
 	}
 }

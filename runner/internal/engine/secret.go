@@ -1,14 +1,10 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -17,28 +13,37 @@ import (
 	"bothy/runner/internal/logs"
 )
 
-// maxSecret bounds a secret's size in bytes.
-const maxSecret = 64 << 10
+// Secrets finds the values of secrets by their names. Its method may be called
+// from many goroutines, and may wait for programs and the network.
+type Secrets interface {
+	Lookup(ctx context.Context, name string) (string, error)
+}
 
-// secrets finds the secrets a builder's steps name, so that they are masked
-// from the first byte of output. A step that names one which does not exist
-// fails when it is interpolated.
-func (l *loop) secrets(conf *config.Builder) (*logs.Masker, func(string) (string, error)) {
+// noSecrets is for an engine that got no Secrets.
+type noSecrets struct{}
+
+func (noSecrets) Lookup(context.Context, string) (string, error) {
+	return "", errors.New("no secret provider is configured")
+}
+
+// findSecrets looks up the secrets that the builder's steps name, so that they
+// are masked from the first byte of output. A step that names one which cannot
+// be had fails when it is interpolated.
+func (r *buildRun) findSecrets() {
 	values := map[string]string{}
 	faults := map[string]error{}
-	for _, name := range secretNames(conf) {
-		v, err := lookupSecret(l.conf, l.opt.Environ, name)
+	for _, name := range secretNames(r.conf) {
+		v, err := r.secrets.Lookup(r.b.halt, name)
 		if err != nil {
 			faults[name] = err
 			continue
 		}
 		values[name] = v
 	}
-	var masker *logs.Masker
 	if len(values) > 0 {
-		masker = logs.NewMasker(slices.Collect(maps.Values(values)))
+		r.masker = logs.NewMasker(slices.Collect(maps.Values(values)))
 	}
-	return masker, func(name string) (string, error) {
+	r.secret = func(name string) (string, error) {
 		if v, ok := values[name]; ok {
 			return v, nil
 		}
@@ -87,67 +92,4 @@ func secretNames(conf *config.Builder) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
-}
-
-// lookupSecret asks the providers in order.
-func lookupSecret(conf *config.Config, environ []string, name string) (string, error) {
-	for _, p := range conf.Secrets {
-		var v string
-		var err error
-		switch p.Kind {
-		case config.SecretEnv:
-			v, err = envSecret(environ, p.Prefix+name)
-		case config.SecretDir:
-			dir := p.Path
-			if !filepath.IsAbs(dir) {
-				dir = filepath.Join(conf.Dir, dir)
-			}
-			v, err = fileSecret(dir, name)
-		default:
-			continue
-		}
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return v, err
-		}
-	}
-	return "", fmt.Errorf("no secret provider has a secret %q", name)
-}
-
-func envSecret(environ []string, name string) (string, error) {
-	for _, kv := range slices.Backward(environ) {
-		if key, value, ok := strings.Cut(kv, "="); ok && key == name {
-			return value, nil
-		}
-	}
-	return "", fs.ErrNotExist
-}
-
-// fileSecret reads DIR/NAME. Like Buildbot it refuses files that others may read.
-func fileSecret(dir, name string) (string, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", fmt.Errorf("secret %q: %w", name, err)
-	}
-	defer root.Close()
-	f, err := root.Open(name)
-	if err != nil {
-		return "", fmt.Errorf("secret %q: %w", name, err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("secret %q: %w", name, err)
-	}
-	if runtime.GOOS != "windows" && st.Mode().Perm()&0o077 != 0 {
-		path := filepath.Join(dir, name)
-		return "", fmt.Errorf("secret %q: %s can be read by others: chmod 600 %s", name, path, path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return "", fmt.Errorf("secret %q: %w", name, err)
-	}
-	if len(data) > maxSecret {
-		return "", fmt.Errorf("secret %q is larger than %d bytes", name, maxSecret)
-	}
-	return strings.TrimRight(string(data), "\r\n"), nil
 }

@@ -130,7 +130,7 @@ func (t *terminal) err() error {
 func (t *terminal) run(ctx context.Context) error {
 	listening, deaf := context.WithCancel(context.Background())
 	defer deaf()
-	events, err := t.e.Subscribe(listening, t.req.Session)
+	events, err := t.e.Subscribe(listening, t.req.Session, RequestNew, BuildNew, StepNew, StepDone, BuildDone, RequestRetry, RequestDone)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (t *terminal) submissions() ([]Submission, error) {
 	}
 	names := t.req.Builders
 	if len(names) == 0 {
-		for _, b := range t.e.opt.Config.Builders {
+		for _, b := range t.e.Config().Builders {
 			names = append(names, b.Name)
 		}
 	}

@@ -100,6 +100,7 @@ func (r *buildRun) take(st *config.Step, out outcome) {
 	if r.result != before || halt {
 		if r.row.Cause == "" && r.result == build.Exception {
 			r.row.Cause = string(cmp.Or(out.cause, build.CauseStep)) // decode_rc can say EXCEPTION
+			r.blame, r.blameStep = out.describe(), st.Name
 		}
 		r.texts = append(r.texts, fmt.Sprintf("'%s' %s", st.Name, out.describe()))
 	}
@@ -304,7 +305,7 @@ func (r *buildRun) expand(st *config.Step) (worker.Command, error) {
 	env.set("BOTHY_BUILD_NUMBER", fmt.Sprint(r.row.Number))
 	env.set("BOTHY_ATTEMPT", fmt.Sprint(r.row.Attempt))
 	env.set("BOTHY_WORKER", r.row.Worker)
-	env.set("BOTHY_URL", r.e.opt.Config.URL)
+	env.set("BOTHY_URL", r.url)
 	env.add(r.conf.Env, func(s string) string { return x("env", s) })
 	env.add(st.Env, func(s string) string { return x("env", s) })
 	cmd.Env = env.list()

@@ -11,9 +11,10 @@ import (
 
 // stepLog is one log of a step, while it is written.
 type stepLog struct {
-	run *buildRun
-	row store.Log
-	w   *logs.Writer
+	run  *buildRun
+	row  store.Log
+	w    *logs.Writer
+	news logNews
 }
 
 // newLog makes a log. Its id comes from the engine's counter, which the loop
@@ -30,7 +31,7 @@ func (r *buildRun) newLog(step int, name string) (*stepLog, error) {
 // header writes lines of Bothy's own.
 func (s *stepLog) header(format string, args ...any) {
 	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n") + "\n"
-	if err := s.w.Write(worker.Header, []byte(text)); err != nil {
+	if err := s.write(worker.Header, []byte(text)); err != nil {
 		s.run.log().Error("cannot write to the log", "log", s.row.ID, "err", err)
 	}
 }
@@ -38,6 +39,7 @@ func (s *stepLog) header(format string, args ...any) {
 // finish closes the log and has the loop record it. What a full disk keeps
 // from being finished is tried again with the next commits.
 func (s *stepLog) finish() {
+	s.news.end()
 	info, err := s.w.Finish()
 	s.run.e.post(func(l *loop) {
 		if err != nil {
@@ -55,6 +57,7 @@ func (l *loop) logEnded(row store.Log, info logs.Info) {
 	row.Ref, row.Lines, row.Bytes, row.Truncated, row.Complete = string(info.Ref), info.Lines, info.Bytes, info.Truncated, true
 	l.logsEnded = true
 	l.batch.PutLog(&row)
+	l.publishLog(LogDone, row)
 }
 
 // finishLogs tries again to finish logs; it reports whether all are.
@@ -82,7 +85,7 @@ type stepSink struct {
 
 func (s *stepSink) Output(name string, stream worker.Stream, p []byte) error {
 	if name == "" {
-		return s.stdio.w.Write(stream, p)
+		return s.stdio.write(stream, p)
 	}
 	lg := s.files[name]
 	if lg == nil {
@@ -94,10 +97,9 @@ func (s *stepSink) Output(name string, stream worker.Stream, p []byte) error {
 			s.files = map[string]*stepLog{}
 		}
 		s.files[name] = lg
-		row := lg.row
-		s.run.e.post(func(l *loop) { l.batch.PutLog(&row) })
+		lg.announce()
 	}
-	return lg.w.Write(stream, p)
+	return lg.write(stream, p)
 }
 
 func (s *stepSink) finish() {

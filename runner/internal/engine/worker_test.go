@@ -20,6 +20,7 @@ type fleet struct {
 	kinds   map[string]*fakeKind
 	scripts map[string]script
 	prepare func(worker.BuildSpec) error // nil: every build can be prepared
+	ending  func(worker.BuildSpec)       // nil: builds end at once
 	started []worker.BuildSpec           // in order
 	now     []worker.BuildSpec           // not ended
 	kept    []string                     // builds whose directory was kept
@@ -37,7 +38,7 @@ func newFleet() *fleet {
 func (f *fleet) attach(w config.Worker) (worker.Kind, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	k := &fakeKind{fleet: f, name: w.Name, attached: make(chan struct{}, 1)}
+	k := &fakeKind{fleet: f, name: w.Name, remote: w.Kind == config.WorkerRemote, attached: make(chan struct{}, 1)}
 	f.kinds[w.Name] = k
 	return k, nil
 }
@@ -100,7 +101,11 @@ func (f *fleet) end(b *fakeBuild) {
 type fakeKind struct {
 	fleet    *fleet
 	name     string
+	remote   bool          // it has a process of its own
 	running  int           // guarded by fleet.mu, as is all below
+	told     int           // how often the process was told to end
+	stubborn bool          // it does not
+	closed   int           // connections closed by the engine
 	away     chan struct{} // not nil: Attach waits until it is closed
 	refuse   error         // what Attach returns
 	attempts int           // of Attach
@@ -127,6 +132,9 @@ func (k *fakeKind) Attach(ctx context.Context) (worker.Conn, error) {
 	k.fleet.mu.Lock()
 	defer k.fleet.mu.Unlock()
 	k.conn = &fakeConn{kind: k, done: make(chan struct{})}
+	if k.remote {
+		return &fakeRemote{k.conn}, nil
+	}
 	return k.conn, nil
 }
 
@@ -142,24 +150,43 @@ func (k *fakeKind) Release(context.Context, bool) error {
 func (k *fakeKind) lose(stay bool) (back func()) {
 	k.fleet.mu.Lock()
 	defer k.fleet.mu.Unlock()
-	var once sync.Once
-	back = func() {}
 	if stay && k.away == nil {
-		away := make(chan struct{})
-		k.away = away
-		back = func() {
-			once.Do(func() {
-				k.fleet.mu.Lock()
-				k.away = nil
-				k.fleet.mu.Unlock()
-				close(away)
-			})
-		}
+		k.away = make(chan struct{})
 	}
 	if k.conn != nil {
 		k.conn.cut()
 	}
-	return back
+	return k.comes
+}
+
+// fakeRemote is the connection to a worker with a process of its own, which
+// takes a moment to end when it is told to, and does not come back.
+type fakeRemote struct{ *fakeConn }
+
+func (c *fakeRemote) Shutdown(context.Context) error {
+	k := c.kind
+	k.fleet.mu.Lock()
+	k.told++
+	stubborn := k.stubborn
+	if !stubborn && k.away == nil {
+		k.away = make(chan struct{})
+	}
+	k.fleet.mu.Unlock()
+	if !stubborn {
+		time.AfterFunc(200*time.Millisecond, c.cut) // Buildbot: remote_shutdown
+	}
+	return nil
+}
+
+// comes lets a worker come back that was told to end, or was lost.
+func (k *fakeKind) comes() {
+	k.fleet.mu.Lock()
+	away := k.away
+	k.away = nil
+	k.fleet.mu.Unlock()
+	if away != nil {
+		close(away)
+	}
 }
 
 type fakeConn struct {
@@ -183,6 +210,9 @@ func (c *fakeConn) Err() error {
 }
 
 func (c *fakeConn) Close() error {
+	c.kind.fleet.mu.Lock()
+	c.kind.closed++
+	c.kind.fleet.mu.Unlock()
 	c.cut()
 	return nil
 }
@@ -248,6 +278,12 @@ func (b *fakeBuild) Run(ctx context.Context, cmd worker.Command, sink worker.Sin
 
 func (b *fakeBuild) End(_ context.Context, keep worker.KeepDir) (worker.Receipt, error) {
 	f := b.conn.kind.fleet
+	f.mu.Lock()
+	ending := f.ending
+	f.mu.Unlock()
+	if ending != nil {
+		ending(b.spec)
+	}
 	b.mu.Lock()
 	again := b.ended
 	b.ended = true

@@ -5,7 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
+
+	"bothy/runner/internal/testrig"
 )
 
 // containment is the acceptance scene: processes that leave by every door.
@@ -19,31 +20,28 @@ sleep 0.3; echo fled; sleep 1006.7''' }]
 [[builders]]
 name = "daemons"
 steps = [
-  { name = "start", run = "setsid sleep 1007.7 & sleep 1008.7 & sleep 0.2; echo started" },
-  { name = "use", run = "pgrep -f '^sleep 100[78].7' | wc -l | sed 's/^ */alive /'" },
+  { name = "start", run = "setsid sleep 1007.7 & echo $! >daemons; sleep 1008.7 & echo $! >>daemons; sleep 0.2; echo started" },
+  { name = "use", run = "n=0; for p in $(cat daemons); do kill -0 $p && n=$((n+1)); done; echo alive $n" },
 ]
 `
 
 // checkContainment runs the acceptance scene: a step that is cancelled, and one
 // that ends while its daemons hold its output open.
-func checkContainment(t *testing.T, s *scene) {
+func checkContainment(t *testing.T, s *testrig.Scene) {
 	t.Helper()
-	p := s.start("run", "cancelled")
-	p.awaits("| fled\n")
-	p.signalOurs(s)
-	if took := p.exits(130, 20*time.Second); took > 4*time.Second {
+	p := s.Start("run", "cancelled")
+	p.Awaits("| fled\n")
+	interruptOurs(s)
+	if took := p.Exits(130); took > enough {
 		t.Errorf("the cancelled step took %v, its grace is 1 s", took)
 	}
-	p.prints("ended ", "left-over process")
-	s.nothingLeft("the cancelled build", 2*time.Second)
+	p.Prints("ended ", "left-over process")
+	s.NothingLeft("the cancelled build", enough)
 
-	began := time.Now()
-	p = s.run(0, "run", "daemons")
-	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("the steps took %v: something waited for the daemons", took)
-	}
-	p.prints("| started\n", "| alive 2\n", "ended ", "left-over process")
-	s.nothingLeft("the build with daemons", 2*time.Second)
+	// A step that waited for its daemons would wait for a quarter of an hour.
+	p = s.Run(0, "run", "daemons")
+	p.Prints("| started\n", "| alive 2\n", "ended ", "left-over process")
+	s.NothingLeft("the build with daemons", enough)
 }
 
 type doctor struct {
@@ -52,21 +50,22 @@ type doctor struct {
 	Text        []string `json:"containment_text"`
 }
 
-func (s *scene) doctor() (d doctor, text string) {
-	s.t.Helper()
-	p := s.run(0, "doctor", "--json")
-	if err := json.Unmarshal([]byte(p.out.String()), &d); err != nil {
-		s.t.Fatalf("doctor: %v\n%s", err, p.all())
+func doctorOf(s *testrig.Scene) (d doctor, text string) {
+	s.T.Helper()
+	p := s.Run(0, "doctor", "--json")
+	if err := json.Unmarshal([]byte(p.Out.String()), &d); err != nil {
+		s.T.Fatalf("doctor: %v\n%s", err, p.All())
 	}
-	return d, s.run(0, "doctor").out.String()
+	return d, s.Run(0, "doctor").Out.String()
 }
 
 // Without writable cgroups containment falls back, says so, and holds.
 func TestNoCgroups(t *testing.T) {
-	needRoot(t)
+	t.Parallel()
+	testrig.NeedRoot(t)
 	unshare, err := exec.LookPath("unshare")
 	if err != nil {
-		missing(t, "no unshare")
+		testrig.Missing(t, "no unshare")
 	}
 	for name, prepare := range map[string]string{
 		"read-only": `mount --make-rprivate / && awk '$2 ~ "^/sys/fs/cgroup" {print $2}' /proc/self/mounts | sort -r | while read m; do mount -o remount,bind,ro "$m" || exit 1; done`,
@@ -74,8 +73,8 @@ func TestNoCgroups(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, containment)
-			s.wrap = []string{unshare, "-m", "sh", "-c", prepare + ` && exec "$@"`, "sh"}
-			d, text := s.doctor()
+			s.Wrap = []string{unshare, "-m", "sh", "-c", prepare + ` && exec "$@"`, "sh"}
+			d, text := doctorOf(s)
 			t.Logf("%+v\n%s", d, text)
 			if strings.HasPrefix(d.Containment, "cgroup") || d.Containment == "" || d.Slots < 1 {
 				t.Errorf("doctor: %+v", d)
@@ -91,7 +90,7 @@ func TestNoCgroups(t *testing.T) {
 // With the cgroups there are.
 func TestContainment(t *testing.T) {
 	s := newScene(t, containment)
-	d, _ := s.doctor()
+	d, _ := doctorOf(s)
 	t.Logf("containment: %s", d.Containment)
 	checkContainment(t, s)
 }

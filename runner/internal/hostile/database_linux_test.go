@@ -14,6 +14,7 @@ const plainConf = "[[builders]]\nname = \"b\"\nsteps = [\"echo hello\"]\n"
 
 // A file that is not ours is left as it is.
 func TestGarbageDatabase(t *testing.T) {
+	t.Parallel()
 	for name, garbage := range map[string][]byte{
 		"text":               []byte(strings.Repeat("this is my diary, and not a database\n", 500)),
 		"zeros":              make([]byte, 20000),
@@ -22,18 +23,18 @@ func TestGarbageDatabase(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, plainConf)
-			if err := os.Mkdir(s.path(".bothy"), 0o700); err != nil {
+			if err := os.Mkdir(s.Path(".bothy"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			s.write(".bothy/state.db", string(garbage))
+			s.Write(".bothy/state.db", string(garbage))
 			for _, verb := range []string{"run", "serve"} {
-				p := s.run(3, verb)
-				p.says("state.db", "database")
-				if strings.Contains(p.err.String(), "goroutine") {
-					t.Errorf("%s:\n%s", verb, p.all())
+				p := s.Run(3, verb)
+				p.Says("state.db", "database")
+				if strings.Contains(p.Err.String(), "goroutine") {
+					t.Errorf("%s:\n%s", verb, p.All())
 				}
 			}
-			if got := s.read(".bothy/state.db"); got != string(garbage) {
+			if got := s.Read(".bothy/state.db"); got != string(garbage) {
 				t.Errorf("the file was changed: %d bytes, were %d", len(got), len(garbage))
 			}
 		})
@@ -44,9 +45,9 @@ func TestGarbageDatabase(t *testing.T) {
 func TestDamagedDatabase(t *testing.T) {
 	s := newScene(t, plainConf)
 	for range 3 {
-		s.run(0, "run")
+		s.Run(0, "run")
 	}
-	f, err := os.OpenFile(s.path(".bothy/state.db"), os.O_RDWR, 0)
+	f, err := os.OpenFile(s.Path(".bothy/state.db"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,15 +62,15 @@ func TestDamagedDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := s.run(3, "run")
-	p.says("state.db", "damaged")
+	p := s.Run(3, "run")
+	p.Says("state.db", "damaged")
 }
 
 // What a newer version wrote is refused with a clear word.
 func TestNewerDatabase(t *testing.T) {
 	s := newScene(t, plainConf)
-	s.run(0, "run")
-	db, err := sql.Open("sqlite", s.path(".bothy/state.db"))
+	s.Run(0, "run")
+	db, err := sql.Open("sqlite", s.Path(".bothy/state.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,11 +80,11 @@ func TestNewerDatabase(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	before := s.read(".bothy/state.db")
+	before := s.Read(".bothy/state.db")
 	for _, verb := range []string{"run", "serve"} {
-		s.run(3, verb).says("newer version of bothy", "state.db")
+		s.Run(3, verb).Says("newer version of bothy", "state.db")
 	}
-	if s.read(".bothy/state.db") != before {
+	if s.Read(".bothy/state.db") != before {
 		t.Error("the file was changed")
 	}
 }

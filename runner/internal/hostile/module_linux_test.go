@@ -6,7 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"bothy/runner/internal/testrig"
 )
 
 // A well-known module that is not ours is vetted and tested on several workers
@@ -20,7 +21,7 @@ func TestForeignModule(t *testing.T) {
 	from := strings.TrimSpace(string(out))
 	if err != nil || from == "" {
 		if out, err := exec.Command("go", "mod", "download", module).CombinedOutput(); err != nil {
-			missing(t, "%s cannot be had: %v\n%s", module, err, out)
+			testrig.Missing(t, "%s cannot be had: %v\n%s", module, err, out)
 		}
 		if out, err = exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output(); err != nil {
 			t.Fatal(err)
@@ -28,10 +29,10 @@ func TestForeignModule(t *testing.T) {
 		from = strings.TrimSpace(string(out))
 	}
 	s := newScene(t, "")
-	if err := os.CopyFS(s.path("pflag"), os.DirFS(from)); err != nil {
+	if err := os.CopyFS(s.Path("pflag"), os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
-	err = filepath.WalkDir(s.path("pflag"), func(path string, d os.DirEntry, err error) error {
+	err = filepath.WalkDir(s.Path("pflag"), func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func TestForeignModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write("pflag/bothy.toml", `
+	s.Write("pflag/bothy.toml", `
 [machine]
 pass_env = ["GOCACHE", "GOMODCACHE", "GOFLAGS", "GOPROXY", "GOTOOLCHAIN"]
 memory_per_build = "256MiB"
@@ -80,14 +81,14 @@ steps = [{ name = "build", run = ["go", "build", "./..."] }]
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.env = append(s.env, name+"="+strings.TrimSpace(string(v)))
+		s.Env = append(s.Env, name+"="+strings.TrimSpace(string(v)))
 	}
-	p := s.prepare("run")
-	p.cmd.Dir = s.path("pflag")
-	p.launch()
-	p.exits(0, 5*time.Minute)
-	p.prints("3 succeeded", "ok  \t"+module)
-	for _, b := range s.records(s.path("pflag/.bothy")).builds() {
+	p := s.Prepare("run")
+	p.Cmd.Dir = s.Path("pflag")
+	p.Launch()
+	p.Exits(0)
+	p.Prints("3 succeeded", "ok  \t"+module)
+	for _, b := range s.Records(s.Path("pflag/.bothy")).Builds() {
 		if !strings.HasPrefix(b.Worker, "bot-") {
 			t.Errorf("%s ran on %s", b.Builder, b.Worker)
 		}

@@ -8,42 +8,41 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"bothy/runner/build"
 	"bothy/runner/internal/control"
+	"bothy/runner/internal/testrig"
 )
 
 // What steps print is in the log, byte for byte, whatever it is.
 func TestStrangeOutput(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, run string
 		bytes     int
 		sum       func() [32]byte // nil: of the file "made"
-		within    time.Duration
 	}{
-		{"100 MB without a line end", `head -c 100000000 /dev/zero | tr '\0' x`, 100_000_000, func() [32]byte { return sha256.Sum256(bytes.Repeat([]byte{'x'}, 100_000_000)) }, 60 * time.Second},
-		{"binary", `head -c 3000000 /dev/urandom >made; cat made`, 3_000_000, nil, 30 * time.Second},
-		{"NULs", `head -c 5000000 /dev/zero`, 5_000_000, func() [32]byte { return sha256.Sum256(make([]byte, 5_000_000)) }, 30 * time.Second},
-		{"300,000 short lines", `seq 300000 >made; cat made`, 1_988_895, nil, 30 * time.Second},
-		{"no end on the last line", `seq 100 >made; printf last >>made; cat made`, 296, nil, 30 * time.Second},
-		{"carriage returns, colours, half runes", `printf 'a\rb\r\n\033[31mred\033[0m\n\303\n\r\r\r\n\033[2J\033]0;title\007' >made; cat made`, 38, nil, 30 * time.Second},
+		{"100 MB without a line end", `head -c 100000000 /dev/zero | tr '\0' x`, 100_000_000, func() [32]byte { return sha256.Sum256(bytes.Repeat([]byte{'x'}, 100_000_000)) }},
+		{"binary", `head -c 3000000 /dev/urandom >made; cat made`, 3_000_000, nil},
+		{"NULs", `head -c 5000000 /dev/zero`, 5_000_000, func() [32]byte { return sha256.Sum256(make([]byte, 5_000_000)) }},
+		{"300,000 short lines", `seq 300000 >made; cat made`, 1_988_895, nil},
+		{"no end on the last line", `seq 100 >made; printf last >>made; cat made`, 296, nil},
+		{"carriage returns, colours, half runes", `printf 'a\rb\r\n\033[31mred\033[0m\n\303\n\r\r\r\n\033[2J\033]0;title\007' >made; cat made`, 38, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newScene(t, fmt.Sprintf("[[builders]]\nname = \"b\"\nsteps = ['''%s''']\n", c.run))
-			p := s.start("run")
-			p.exits(0, c.within)
+			p := s.Run(0, "run")
 			// The terminal sees whole lines, and nothing that could upset it.
-			if out := p.out.String(); strings.ContainsAny(out, "\x00\x1b\r") {
-				t.Errorf("control characters reach the terminal: %q", shorten(out))
+			if out := p.Out.String(); strings.ContainsAny(out, "\x00\x1b\r") {
+				t.Errorf("control characters reach the terminal: %q", testrig.Shorten(out))
 			}
-			r := s.records(s.path(".bothy"))
-			got := r.log(r.builds()[0], 1)
+			r := s.Records(s.Path(".bothy"))
+			got := r.Log(r.Builds()[0], 1)
 			want := [32]byte{}
 			if c.sum != nil {
 				want = c.sum()
 			} else {
-				want = sha256.Sum256([]byte(s.read("made")))
+				want = sha256.Sum256([]byte(s.Read("made")))
 			}
 			if len(got) != c.bytes || sha256.Sum256([]byte(got)) != want {
 				t.Errorf("the log has %d bytes, want %d, and these ones", len(got), c.bytes)
@@ -66,20 +65,16 @@ steps = ["echo parent; (while :; do echo child; sleep 0.05; done) & sleep 0.3", 
 name = "floods"
 steps = ["(while :; do echo flood; done) & sleep 0.2", "echo next"]
 `)
-	p := s.run(1, "run", "closes")
-	p.prints("| before\n", "exit 5")
-	if !s.exists("went-on") {
+	p := s.Run(1, "run", "closes")
+	p.Prints("| before\n", "exit 5")
+	if !s.Exists("went-on") {
 		t.Error("the step was ended when it closed its output")
 	}
 	for _, name := range []string{"leaves", "floods"} {
-		began := time.Now()
-		p = s.run(0, "run", name)
-		p.prints("| next\n")
+		p = s.Run(0, "run", name)
+		p.Prints("| next\n")
 		if name == "leaves" { // the other one dies of its closed output
-			p.prints("ended ", "left-over process")
-		}
-		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("%s took %v", name, took)
+			p.Prints("ended ", "left-over process")
 		}
 	}
 }
@@ -92,9 +87,9 @@ func TestLargeProperty(t *testing.T) {
 name = "b"
 steps = [{ name = "length", run = 'printf %s "$BIG" | wc -c', env = { BIG = "%(prop:big)s" } }]
 `)
-	s.run(0, "run", "-p", "big="+big).prints(fmt.Sprintf("| %d\n", size))
-	r := s.records(s.path(".bothy"))
-	if got := r.builds()[0].Properties["big"].Value; got != big {
+	s.Run(0, "run", "-p", "big="+big).Prints(fmt.Sprintf("| %d\n", size))
+	r := s.Records(s.Path(".bothy"))
+	if got := r.Builds()[0].Properties["big"].Value; got != big {
 		t.Errorf("%d bytes of the property are on record", len(fmt.Sprint(got)))
 	}
 }
@@ -106,7 +101,7 @@ func TestPropertyLimit(t *testing.T) {
 name = "b"
 steps = [{ name = "length", run = "wc -c", stdin = "%(prop:big)s" }]
 `)
-	v := s.serve(s.path(".bothy"))
+	v := s.Serve(s.Path(".bothy"))
 	for _, c := range []struct {
 		size int
 		ok   bool
@@ -116,12 +111,12 @@ steps = [{ name = "length", run = "wc -c", stdin = "%(prop:big)s" }]
 			t.Errorf("%d bytes: %v, %v", c.size, out, err)
 		}
 	}
-	v.idle(20 * time.Second)
-	v.drain()
-	r := s.records(s.path(".bothy"))
-	for i, b := range r.builds() {
+	v.Idle()
+	v.Drain()
+	r := s.Records(s.Path(".bothy"))
+	for i, b := range r.Builds() {
 		want := []string{"65534", "65536"}[i]
-		if got := strings.TrimSpace(r.log(b, 1)); b.Result != build.Success || got != want {
+		if got := strings.TrimSpace(r.Log(b, 1)); b.Result != build.Success || got != want {
 			t.Errorf("build %d: %v, %q, want %s", b.Number, b.Result, got, want)
 		}
 	}
@@ -140,11 +135,9 @@ func TestManySteps(t *testing.T) {
 	}
 	conf.WriteString("]\n")
 	s := newScene(t, strings.ReplaceAll(conf.String(), `[":"]`, `{ run = ["true"] }`))
-	p := s.start("run")
-	took := p.exits(0, 5*time.Minute)
-	t.Logf("%v", took)
-	r := s.records(s.path(".bothy"))
-	steps, err := r.store.Steps(t.Context(), r.builds()[0].ID)
+	s.Run(0, "run")
+	r := s.Records(s.Path(".bothy"))
+	steps, err := r.Store.Steps(t.Context(), r.Builds()[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,43 +155,43 @@ func TestManySteps(t *testing.T) {
 func TestLargeEnvironment(t *testing.T) {
 	s := newScene(t, "[[builders]]\nname = \"b\"\nsteps = [\"env | wc -c\"]\n[[builders]]\nname = \"gate\"\nsteps = ['''"+gate("gate")+"''']\n")
 	for i := range 11 {
-		s.env = append(s.env, fmt.Sprintf("BIG%d=%s", i, strings.Repeat("e", 100_000)))
+		s.Env = append(s.Env, fmt.Sprintf("BIG%d=%s", i, strings.Repeat("e", 100_000)))
 	}
-	check := func(p *process) {
+	check := func(p *testrig.Process) {
 		t.Helper()
 		var n int
-		for line := range strings.Lines(p.out.String()) {
+		for line := range strings.Lines(p.Out.String()) {
 			if _, rest, ok := strings.Cut(line, "wc -c | "); ok {
 				fmt.Sscan(rest, &n)
 			}
 		}
 		if n < 1_100_000 {
-			t.Errorf("the step has %d bytes of environment\n%s", n, p.all())
+			t.Errorf("the step has %d bytes of environment\n%s", n, p.All())
 		}
 	}
-	check(s.run(0, "run", "b"))
-	holder := s.start("run", "gate")
-	holder.awaits("| gate began\n")
-	check(s.run(0, "run", "b"))
-	s.write("gate.go", "")
-	holder.exits(0, 20*time.Second)
+	check(s.Run(0, "run", "b"))
+	holder := s.Start("run", "gate")
+	holder.Awaits("| gate began\n")
+	check(s.Run(0, "run", "b"))
+	s.Write("gate.go", "")
+	holder.Exits(0)
 }
 
 // --json is JSON whatever is printed.
 func TestJSONOfBinary(t *testing.T) {
 	s := newScene(t, "[[builders]]\nname = \"b\"\nsteps = [\"head -c 100000 /dev/urandom | tee made\"]\n")
-	p := s.run(0, "run", "--json")
+	p := s.Run(0, "run", "--json")
 	var got []byte
-	for line := range strings.Lines(p.out.String()) {
+	for line := range strings.Lines(p.Out.String()) {
 		var u control.Update
 		if err := json.Unmarshal([]byte(line), &u); err != nil {
-			t.Fatalf("%v: %s", err, shorten(line))
+			t.Fatalf("%v: %s", err, testrig.Shorten(line))
 		}
 		if u.Kind == control.Output && u.Stream == "o" {
 			got = append(got, u.Data...)
 		}
 	}
-	want, err := os.ReadFile(s.path("made"))
+	want, err := os.ReadFile(s.Path("made"))
 	if err != nil {
 		t.Fatal(err)
 	}

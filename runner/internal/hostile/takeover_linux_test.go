@@ -1,39 +1,36 @@
 package hostile
 
 import (
-	"context"
-	"net"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"bothy/runner/internal/basedir"
 	"bothy/runner/internal/control"
+	"bothy/runner/internal/testrig"
 )
 
 // The holder is killed while another terminal waits on it: that one takes over
 // and finishes, with the right exit code.
 func TestTakeOver(t *testing.T) {
 	s := newScene(t, gatedConf())
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	two := s.start("run", "two")
-	two.awaits("| two began\n")
-	one.signal(syscall.SIGKILL)
-	one.exits(-1, 5*time.Second)
-	two.awaits("taking over")
-	until(t, 20*time.Second, "the build does not begin again", func() bool {
-		return strings.Count(two.out.String(), "| two began\n") == 2
+	one := s.Start("run", "one")
+	one.Awaits("| one began\n")
+	two := s.Start("run", "two")
+	two.Awaits("| two began\n")
+	one.Signal(syscall.SIGKILL)
+	one.Exits(-1)
+	two.Awaits("taking over")
+	testrig.Until(t, "the build does not begin again", func() bool {
+		return strings.Count(two.Out.String(), "| two began\n") == 2
 	})
-	s.write("two.go", "")
-	two.exits(1, 20*time.Second)
-	two.prints("exit 7")
-	s.nothingLeft("the end", 2*time.Second)
+	s.Write("two.go", "")
+	two.Exits(1)
+	two.Prints("exit 7")
+	s.NothingLeft("the end", enough)
 
-	r := s.records(s.path(".bothy"))
+	r := s.Records(s.Path(".bothy"))
 	var results []string
-	for _, b := range r.builds() {
+	for _, b := range r.Builds() {
 		results = append(results, b.Builder+" "+b.Result.String())
 	}
 	if got, want := strings.Join(results, ", "), "one retry, two retry, two failure"; got != want {
@@ -48,21 +45,21 @@ func TestTakeOverTwice(t *testing.T) {
 name = "three"
 steps = ['''`+gate("three")+`''']
 `)
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	three := s.start("run", "three")
-	three.awaits("| three began\n")
-	one.signal(syscall.SIGKILL)
-	three.awaits("taking over")
-	two := s.start("run", "two")
-	two.awaits("| two began\n")
-	until(t, 20*time.Second, "the build does not begin again", func() bool {
-		return strings.Count(three.out.String(), "| three began\n") == 2
+	one := s.Start("run", "one")
+	one.Awaits("| one began\n")
+	three := s.Start("run", "three")
+	three.Awaits("| three began\n")
+	one.Signal(syscall.SIGKILL)
+	three.Awaits("taking over")
+	two := s.Start("run", "two")
+	two.Awaits("| two began\n")
+	testrig.Until(t, "the build does not begin again", func() bool {
+		return strings.Count(three.Out.String(), "| three began\n") == 2
 	})
-	three.signal(syscall.SIGKILL)
-	two.awaits("taking over")
-	s.write("two.go", "")
-	two.exits(1, 20*time.Second)
+	three.Signal(syscall.SIGKILL)
+	two.Awaits("taking over")
+	s.Write("two.go", "")
+	two.Exits(1)
 }
 
 // Some of what the second terminal asked for has finished when the holder is
@@ -79,19 +76,19 @@ steps = ["echo ran >>good.ledger"]
 name = "last"
 steps = ['''`+gate("last")+`''']
 `)
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	two := s.start("run", "--keep-going", "bad", "good", "last")
-	two.awaits("bad #1: failure in ")
-	two.awaits("good #1: success in ")
-	two.awaits("| last began\n")
-	one.signal(syscall.SIGKILL)
-	two.awaits("taking over")
-	s.write("last.go", "")
-	two.exits(1, time.Minute)
-	two.prints("all: 1 failed, 2 succeeded\n")
+	one := s.Start("run", "one")
+	one.Awaits("| one began\n")
+	two := s.Start("run", "--keep-going", "bad", "good", "last")
+	two.Awaits("bad #1: failure in ")
+	two.Awaits("good #1: success in ")
+	two.Awaits("| last began\n")
+	one.Signal(syscall.SIGKILL)
+	two.Awaits("taking over")
+	s.Write("last.go", "")
+	two.Exits(1)
+	two.Prints("all: 1 failed, 2 succeeded\n")
 	for _, name := range []string{"bad.ledger", "good.ledger"} {
-		if got := s.read(name); got != "ran\n" {
+		if got := s.Read(name); got != "ran\n" {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -105,15 +102,14 @@ func TestTakeOverWithoutNews(t *testing.T) {
 name = "loud"
 steps = ['''`+gate("loud")+`; seq 1000000; echo ran >>ledger; exit 5''']
 `)
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	two := s.start("run", "loud")
-	two.awaits("| loud began\n")
-	two.signal(syscall.SIGSTOP)
-	s.write("loud.go", "")
-	layout := s.layout(s.path(".bothy"))
-	master := control.NewClient(func(ctx context.Context) (net.Conn, error) { return basedir.Dial(ctx, layout) })
-	until(t, time.Minute, "the build does not finish", func() bool {
+	one := s.Start("run", "one")
+	one.Awaits("| one began\n")
+	two := s.Start("run", "loud")
+	two.Awaits("| loud began\n")
+	two.Signal(syscall.SIGSTOP)
+	s.Write("loud.go", "")
+	master := s.Client(s.Path(".bothy"))
+	testrig.Until(t, "the build does not finish", func() bool {
 		st, err := master.Status(t.Context())
 		return err == nil && st.Running == 1
 	})
@@ -121,12 +117,12 @@ steps = ['''`+gate("loud")+`; seq 1000000; echo ran >>ledger; exit 5''']
 	if _, err := master.Submit(t.Context(), control.SubmitRequest{Builders: []string{"two"}}); err != nil {
 		t.Fatal(err)
 	}
-	one.signal(syscall.SIGKILL)
-	<-one.ended
-	two.signal(syscall.SIGCONT)
-	two.exits(1, time.Minute)
-	two.prints("taking over", "failure", "exit 5")
-	if got := s.read("ledger"); got != "ran\n" {
+	one.Signal(syscall.SIGKILL)
+	one.Exits(-1)
+	two.Signal(syscall.SIGCONT)
+	two.Exits(1)
+	two.Prints("taking over", "failure", "exit 5")
+	if got := s.Read("ledger"); got != "ran\n" {
 		t.Errorf("the ledger has %q", got)
 	}
 }

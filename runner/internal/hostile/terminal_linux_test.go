@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bothy/runner/internal/testrig"
 )
 
 // gate makes a step that says name, then waits until the file name.go exists.
@@ -37,25 +39,25 @@ func gatedConf() string {
 // exit code, and the first stays until the second is done.
 func TestTwoRunsOnOneBaseDirectory(t *testing.T) {
 	s := newScene(t, gatedConf())
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	two := s.start("run", "two")
-	two.awaits("| two began\n")
-	s.write("one.go", "")
-	one.awaits("| one went on\n")
-	until(t, 10*time.Second, "the first does not say why it stays", func() bool {
-		return strings.Contains(one.err.String(), "another terminal still run here")
+	one := s.Start("run", "one")
+	one.Awaits("| one began\n")
+	two := s.Start("run", "two")
+	two.Awaits("| two began\n")
+	s.Write("one.go", "")
+	one.Awaits("| one went on\n")
+	testrig.Until(t, "the first does not say why it stays", func() bool {
+		return strings.Contains(one.Err.String(), "another terminal still run here")
 	})
-	s.write("two.go", "")
-	one.exits(0, 10*time.Second)
-	two.exits(1, 10*time.Second)
-	two.prints("| two went on", "failure", "exit 7")
+	s.Write("two.go", "")
+	one.Exits(0)
+	two.Exits(1)
+	two.Prints("| two went on", "failure", "exit 7")
 	for _, p := range []struct {
-		*process
+		*testrig.Process
 		foreign string
 	}{{one, "| two began"}, {two, "| one began"}} {
-		if strings.Contains(p.out.String(), p.foreign) {
-			t.Errorf("%q shows the output of the other:\n%s", p.cmd.Args, p.out.String())
+		if strings.Contains(p.Out.String(), p.foreign) {
+			t.Errorf("%q shows the output of the other:\n%s", p.Cmd.Args, p.Out.String())
 		}
 	}
 }
@@ -64,19 +66,19 @@ func TestTwoRunsOnOneBaseDirectory(t *testing.T) {
 // Ctrl-C ends it all the same: the second takes over.
 func TestInterruptWhileServingAnother(t *testing.T) {
 	s := newScene(t, gatedConf())
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	two := s.start("run", "two")
-	two.awaits("| two began\n")
-	s.write("one.go", "")
-	until(t, 10*time.Second, "the first does not say why it stays", func() bool {
-		return strings.Contains(one.err.String(), "another terminal still run here")
+	one := s.Start("run", "one")
+	one.Awaits("| one began\n")
+	two := s.Start("run", "two")
+	two.Awaits("| two began\n")
+	s.Write("one.go", "")
+	testrig.Until(t, "the first does not say why it stays", func() bool {
+		return strings.Contains(one.Err.String(), "another terminal still run here")
 	})
-	one.signalGroup(syscall.SIGINT)
-	one.exits(0, 15*time.Second)
-	two.awaits("taking over")
-	s.write("two.go", "")
-	two.exits(1, 15*time.Second)
+	one.SignalGroup(syscall.SIGINT)
+	one.Exits(0)
+	two.Awaits("taking over")
+	s.Write("two.go", "")
+	two.Exits(1)
 }
 
 // A slow disk makes the end of a run long, too. There is no other terminal then,
@@ -84,29 +86,29 @@ func TestInterruptWhileServingAnother(t *testing.T) {
 func TestSlowEnd(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		missing(t, "no strace")
+		testrig.Missing(t, "no strace")
 	}
 	s := newScene(t, gatedConf())
-	p := s.start("run", "one")
-	p.awaits("| one began\n")
+	p := s.Start("run", "one")
+	p.Awaits("| one began\n")
 	const each = 1500 * time.Millisecond // the run's patience is 1 s
-	pid := strconv.Itoa(p.cmd.Process.Pid)
+	pid := strconv.Itoa(p.Cmd.Process.Pid)
 	tracer := exec.CommandContext(t.Context(), strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "signal=none",
 		"-e", fmt.Sprintf("inject=fsync,fdatasync:delay_enter=%d", each.Microseconds()), "-p", pid)
 	if err := tracer.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tracer.Wait() })
-	until(t, 30*time.Second, "strace does not attach", func() bool {
+	testrig.Until(t, "strace does not attach", func() bool {
 		status, err := os.ReadFile("/proc/" + pid + "/status")
 		return err == nil && !strings.Contains(string(status), "TracerPid:\t0\n")
 	})
-	s.write("one.go", "")
-	p.awaits("  one #1\n")
-	if took := p.exits(0, 2*time.Minute); took < each {
+	s.Write("one.go", "")
+	p.Awaits("  one #1\n")
+	if took := p.Exits(0); took < each {
 		t.Errorf("the end took %v: the disk was not slow", took)
 	}
-	if got := p.err.String(); got != "" {
+	if got := p.Err.String(); got != "" {
 		t.Errorf("on stderr:\n%s", got)
 	}
 }
@@ -122,16 +124,16 @@ name = "bad"
 steps = ["exit 3"]
 `)
 	const each = 6
-	var ok, bad []*process
+	var ok, bad []*testrig.Process
 	for range each {
-		ok = append(ok, s.start("run", "ok"))
-		bad = append(bad, s.start("run", "bad"))
+		ok = append(ok, s.Start("run", "ok"))
+		bad = append(bad, s.Start("run", "bad"))
 	}
 	for i := range each {
-		ok[i].exits(0, time.Minute)
-		bad[i].exits(1, time.Minute)
+		ok[i].Exits(0)
+		bad[i].Exits(1)
 	}
-	if n := strings.Count(s.read("ledger"), "\n"); n != each {
+	if n := strings.Count(s.Read("ledger"), "\n"); n != each {
 		t.Errorf("%d builds of ok ran, want %d", n, each)
 	}
 }
@@ -140,15 +142,15 @@ steps = ["exit 3"]
 func TestRunBesideServe(t *testing.T) {
 	conf := gatedConf()
 	s := newScene(t, conf)
-	v := s.serve(s.path(".bothy"))
-	run := s.start("run", "two")
-	run.awaits("| two began\n")
-	s.write("bothy.toml", s.read("bothy.toml")+"# changed\n")
-	p := s.run(2, "run", "one")
-	p.says("another configuration", "bothy.toml", "restart it")
-	s.write("two.go", "")
-	run.exits(1, 10*time.Second)
-	v.drain()
+	v := s.Serve(s.Path(".bothy"))
+	run := s.Start("run", "two")
+	run.Awaits("| two began\n")
+	s.Write("bothy.toml", s.Read("bothy.toml")+"# changed\n")
+	p := s.Run(2, "run", "one")
+	p.Says("another configuration", "bothy.toml", "restart it")
+	s.Write("two.go", "")
+	run.Exits(1)
+	v.Drain()
 }
 
 const interruptible = `
@@ -166,22 +168,23 @@ steps = ["touch later-ran"]
 
 // Ctrl-C once: grace, always_run steps, receipt, 130, nothing left.
 func TestInterruptOnce(t *testing.T) {
-	for name, send := range map[string]func(*process, syscall.Signal){
-		"the group, as a terminal does": (*process).signalGroup, "the process alone": (*process).signal,
+	t.Parallel()
+	for name, send := range map[string]func(*testrig.Process, syscall.Signal){
+		"the group, as a terminal does": (*testrig.Process).SignalGroup, "the process alone": (*testrig.Process).Signal,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, interruptible)
-			p := s.start("run", "slow")
-			p.awaits("| began\n")
+			p := s.Start("run", "slow")
+			p.Awaits("| began\n")
 			send(p, syscall.SIGINT)
-			if took := p.exits(130, 20*time.Second); took > 1*time.Second+3*time.Second {
+			if took := p.Exits(130); took > enough {
 				t.Errorf("took %v; the grace is 1 s", took)
 			}
-			p.prints("cleaned up", "cancelled", "interrupted", "ended ", "left-over process", "sleep 1001")
-			if strings.Contains(p.out.String(), "not reached") {
+			p.Prints("cleaned up", "cancelled", "interrupted", "ended ", "left-over process", "sleep 1001")
+			if strings.Contains(p.Out.String(), "not reached") {
 				t.Error("a step that is not always_run ran after the interrupt")
 			}
-			s.nothingLeft("Ctrl-C", time.Second)
+			s.NothingLeft("Ctrl-C", enough)
 		})
 	}
 }
@@ -189,46 +192,46 @@ func TestInterruptOnce(t *testing.T) {
 // Ctrl-C twice: at once, without grace and without always_run steps.
 func TestInterruptTwice(t *testing.T) {
 	s := newScene(t, strings.ReplaceAll(interruptible, `"1s"`, `"60s"`))
-	p := s.start("run", "slow")
-	p.awaits("| began\n")
-	p.signalGroup(syscall.SIGINT)
+	p := s.Start("run", "slow")
+	p.Awaits("| began\n")
+	p.SignalGroup(syscall.SIGINT)
 	// The two must not be taken for one.
-	until(t, 10*time.Second, "the first Ctrl-C is not acted on", func() bool {
-		return !slices.ContainsFunc(s.processes(), func(p string) bool { return strings.HasSuffix(p, " sleep 1001") })
+	testrig.Until(t, "the first Ctrl-C is not acted on", func() bool {
+		return !slices.ContainsFunc(s.Processes(), func(p string) bool { return strings.HasSuffix(p, " sleep 1001") })
 	})
-	p.signalGroup(syscall.SIGINT)
-	if took := p.exits(130, 20*time.Second); took > time.Second {
-		t.Errorf("took %v, want at most 1 s", took)
+	p.SignalGroup(syscall.SIGINT)
+	if took := p.Exits(130); took > enough {
+		t.Errorf("took %v; the grace is 60 s", took)
 	}
-	if strings.Contains(p.out.String(), "cleaned up") {
+	if strings.Contains(p.Out.String(), "cleaned up") {
 		t.Error("an always_run step ran after the second interrupt")
 	}
-	s.nothingLeft("Ctrl-C twice", time.Second)
+	s.NothingLeft("Ctrl-C twice", enough)
 }
 
 // A terminal that is interrupted ends its own builds, not those of another.
 func TestInterruptOfOneTerminal(t *testing.T) {
 	s := newScene(t, gatedConf())
-	one := s.start("run", "one")
-	one.awaits("| one began\n")
-	two := s.start("run", "two")
-	two.awaits("| two began\n")
-	two.signalGroup(syscall.SIGINT)
-	two.exits(130, 15*time.Second)
-	s.write("one.go", "")
-	one.exits(0, 10*time.Second)
+	one := s.Start("run", "one")
+	one.Awaits("| one began\n")
+	two := s.Start("run", "two")
+	two.Awaits("| two began\n")
+	two.SignalGroup(syscall.SIGINT)
+	two.Exits(130)
+	s.Write("one.go", "")
+	one.Exits(0)
 }
 
 // The terminal's window is closed: nothing goes on behind the person's back.
 func TestTerminalGoes(t *testing.T) {
 	s := newScene(t, gatedConf())
-	v := s.serve(s.path(".bothy"))
-	p := s.start("run", "one")
-	p.awaits("| one began\n")
-	p.signal(syscall.SIGKILL)
-	v.idle(15 * time.Second)
-	v.drain()
-	for _, b := range s.records(s.path(".bothy")).builds() {
+	v := s.Serve(s.Path(".bothy"))
+	p := s.Start("run", "one")
+	p.Awaits("| one began\n")
+	p.Signal(syscall.SIGKILL)
+	v.Idle()
+	v.Drain()
+	for _, b := range s.Records(s.Path(".bothy")).Builds() {
 		if b.Result.String() != "cancelled" || !strings.Contains(b.Text, "has gone") {
 			t.Errorf("build %s: %v, %s", b.Builder, b.Result, b.Text)
 		}
@@ -242,18 +245,14 @@ func TestClosedOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := s.prepare("run", "b")
-	p.cmd.Stdout = w
-	p.launch()
+	p := s.Prepare("run", "b")
+	p.Cmd.Stdout = w
+	p.Launch()
 	w.Close()
 	buf := make([]byte, 100)
 	if _, err := r.Read(buf); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
-	select {
-	case <-p.ended:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("still runs\n%s", p.all())
-	}
+	p.Ends()
 }

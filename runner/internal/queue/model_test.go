@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -28,9 +30,15 @@ var (
 )
 
 func TestQueueAgreesWithTheOracle(t *testing.T) {
-	// rapid's own number of checks is a flag; each round has as many.
-	for range 6 {
-		rapid.Check(t, agree)
+	rounds := 2 // rapid's own number of checks is a flag; each round has as many
+	if os.Getenv("BOTHY_SOAK") != "" {
+		rounds = 200
+	}
+	for i := range rounds {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, agree)
+		})
 	}
 }
 

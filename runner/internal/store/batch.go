@@ -1,13 +1,7 @@
 package store
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"maps"
 	"slices"
-
-	"bothy/runner/build"
 )
 
 // Batch gathers rows for one transaction. A row put again replaces the earlier
@@ -20,9 +14,15 @@ type Batch struct {
 	logs     rows[int64, Log]
 	meta     rows[string, metaRow]
 
-	dropBuilds, dropRequests, dropLogs rows[int64, int64]
+	workers    rows[int64, workerRow]
+	builders   rows[int64, builderRow]
+	schedulers rows[int64, Scheduler]
+	mails      rows[int64, Mail]
+	entries    rows[int64, Entry]
 
-	unwritable []error // property values that cannot be stored
+	dropBuilds, dropRequests, dropLogs, dropMails, dropEntries rows[int64, int64]
+
+	unwritable []error // values that cannot be stored
 }
 
 type stepKey struct {
@@ -43,6 +43,16 @@ type buildRow struct {
 	ended      string
 }
 
+type workerRow struct {
+	Worker
+	info string
+}
+
+type builderRow struct {
+	Builder
+	tags string
+}
+
 type metaRow struct {
 	key   string
 	value []byte // nil: deleted
@@ -53,7 +63,7 @@ func NewBatch() *Batch { return &Batch{} }
 
 // PutRequest records the state of a request.
 func (b *Batch) PutRequest(r *Request) {
-	row := requestRow{Request: *r, properties: b.encode("request", r.ID, r.Properties)}
+	row := requestRow{Request: *r, properties: encodeMap(b, "request", r.ID, r.Properties)}
 	row.Properties = nil
 	row.Spec = slices.Clone(r.Spec)
 	b.requests.put(r.ID, row)
@@ -61,7 +71,7 @@ func (b *Batch) PutRequest(r *Request) {
 
 // PutBuild records the state of a build.
 func (b *Batch) PutBuild(r *Build) {
-	row := buildRow{Build: *r, properties: b.encode("build", r.ID, r.Properties), ended: encodeList(r.Ended)}
+	row := buildRow{Build: *r, properties: encodeMap(b, "build", r.ID, r.Properties), ended: encodeList(r.Ended)}
 	row.Properties, row.Ended = nil, nil
 	b.builds.put(r.ID, row)
 }
@@ -77,6 +87,38 @@ func (b *Batch) PutMeta(key string, value []byte) {
 	b.meta.put(key, metaRow{key, slices.Clone(value)})
 }
 
+// PutWorker records a worker. Its id and name belong together for ever.
+func (b *Batch) PutWorker(r *Worker) {
+	row := workerRow{Worker: *r, info: encodeMap(b, "worker", r.ID, r.Info)}
+	row.Info, row.State = nil, slices.Clone(r.State)
+	b.workers.put(r.ID, row)
+}
+
+// PutBuilder records a builder. Its id and name belong together for ever.
+func (b *Batch) PutBuilder(r *Builder) {
+	row := builderRow{Builder: *r, tags: encodeList(r.Tags)}
+	row.Tags = nil
+	b.builders.put(r.ID, row)
+}
+
+// PutScheduler records a scheduler. Its id and name belong together for ever.
+func (b *Batch) PutScheduler(r *Scheduler) { b.schedulers.put(r.ID, *r) }
+
+// PutMail records the state of a mail. A second one with the same key is
+// refused; so is a change of what identifies one, or of one that is Done.
+func (b *Batch) PutMail(r *Mail) {
+	row := *r
+	row.Payload = slices.Clone(r.Payload)
+	b.mails.put(r.ID, row)
+}
+
+// PutEntry adds a line to the journal.
+func (b *Batch) PutEntry(r *Entry) {
+	row := *r
+	row.Detail = slices.Clone(r.Detail)
+	b.entries.put(r.ID, row)
+}
+
 // DeleteBuilds removes builds with their steps and logs. In one batch removal
 // wins over every put. Ids that do not exist are no error.
 func (b *Batch) DeleteBuilds(ids ...int64) { putIDs(&b.dropBuilds, ids) }
@@ -87,6 +129,12 @@ func (b *Batch) DeleteRequests(ids ...int64) { putIDs(&b.dropRequests, ids) }
 // DeleteLogs removes the rows of logs.
 func (b *Batch) DeleteLogs(ids ...int64) { putIDs(&b.dropLogs, ids) }
 
+// DeleteMails removes mails. Those that are not Done stay.
+func (b *Batch) DeleteMails(ids ...int64) { putIDs(&b.dropMails, ids) }
+
+// DeleteEntries removes lines of the journal.
+func (b *Batch) DeleteEntries(ids ...int64) { putIDs(&b.dropEntries, ids) }
+
 // Merge puts everything of newer on top of b, as if it had been put into b.
 // newer must not be used afterwards.
 func (b *Batch) Merge(newer *Batch) {
@@ -95,40 +143,24 @@ func (b *Batch) Merge(newer *Batch) {
 	b.steps.merge(&newer.steps)
 	b.logs.merge(&newer.logs)
 	b.meta.merge(&newer.meta)
+	b.workers.merge(&newer.workers)
+	b.builders.merge(&newer.builders)
+	b.schedulers.merge(&newer.schedulers)
+	b.mails.merge(&newer.mails)
+	b.entries.merge(&newer.entries)
 	b.dropBuilds.merge(&newer.dropBuilds)
 	b.dropRequests.merge(&newer.dropRequests)
 	b.dropLogs.merge(&newer.dropLogs)
+	b.dropMails.merge(&newer.dropMails)
+	b.dropEntries.merge(&newer.dropEntries)
 	b.unwritable = append(b.unwritable, newer.unwritable...)
 }
 
 // Len returns how many rows the batch writes or removes.
 func (b *Batch) Len() int {
 	return len(b.requests.list) + len(b.builds.list) + len(b.steps.list) + len(b.logs.list) + len(b.meta.list) +
-		len(b.dropBuilds.list) + len(b.dropRequests.list) + len(b.dropLogs.list)
-}
-
-// encode writes properties as they are stored. A value that JSON cannot write
-// did not come from [build.Properties.Set]; it is left out, and said so by Commit.
-func (b *Batch) encode(what string, id int64, p build.Properties) string {
-	if len(p) == 0 {
-		return ""
-	}
-	data, err := json.Marshal(p)
-	if err == nil {
-		return string(data)
-	}
-	rest := maps.Clone(p)
-	for name, v := range p {
-		if _, err := json.Marshal(v); err != nil {
-			b.unwritable = append(b.unwritable, fmt.Errorf("%s %d: property %s: %w", what, id, name, err))
-			delete(rest, name)
-		}
-	}
-	if data, err = json.Marshal(rest); err != nil {
-		b.unwritable = append(b.unwritable, fmt.Errorf("%s %d: properties: %w", what, id, err))
-		return ""
-	}
-	return string(data)
+		len(b.workers.list) + len(b.builders.list) + len(b.schedulers.list) + len(b.mails.list) + len(b.entries.list) +
+		len(b.dropBuilds.list) + len(b.dropRequests.list) + len(b.dropLogs.list) + len(b.dropMails.list) + len(b.dropEntries.list)
 }
 
 // rows is a list with one entry per key, in the order of the first put: rows
@@ -166,49 +198,4 @@ func (r *rows[K, R]) merge(newer *rows[K, R]) {
 	for i, k := range newer.keys {
 		r.put(k, newer.list[i])
 	}
-}
-
-// maxEncoded bounds what is decoded from one column. Far above what
-// package build lets in: a thousand properties of the largest size.
-const maxEncoded = 64 << 20
-
-var errTooLong = errors.New("too long")
-
-func decodeProperties(s string) (build.Properties, error) {
-	if s == "" {
-		return nil, nil
-	}
-	if len(s) > maxEncoded {
-		return nil, fmt.Errorf("decode properties: %w", errTooLong)
-	}
-	var p build.Properties
-	if err := json.Unmarshal([]byte(s), &p); err != nil {
-		return nil, fmt.Errorf("decode properties: %w", err)
-	}
-	return p, nil
-}
-
-func encodeList(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	data, err := json.Marshal(list)
-	if err != nil {
-		return "" // strings can always be written
-	}
-	return string(data)
-}
-
-func decodeList(s string) ([]string, error) {
-	if s == "" {
-		return nil, nil
-	}
-	if len(s) > maxEncoded {
-		return nil, fmt.Errorf("decode list: %w", errTooLong)
-	}
-	var list []string
-	if err := json.Unmarshal([]byte(s), &list); err != nil {
-		return nil, fmt.Errorf("decode list: %w", err)
-	}
-	return list, nil
 }

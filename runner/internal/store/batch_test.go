@@ -79,7 +79,7 @@ func TestUnwritableProperties(t *testing.T) {
 	if d := cmp.Diff(build.Properties{"good": {Value: "x"}}, r.Properties); d != "" {
 		t.Error(d)
 	}
-	if n := strings.Count(log.String(), "property bad"); n != 1 {
+	if n := strings.Count(log.String(), "value bad"); n != 1 {
 		t.Errorf("said %d times: %s", n, &log)
 	}
 }
@@ -137,12 +137,18 @@ func FuzzDecodeProperties(f *testing.F) {
 			return
 		}
 		b := NewBatch()
-		again, err := decodeProperties(b.encode("request", 1, p))
+		again, err := decodeProperties(encodeMap(b, "request", 1, p))
 		if err != nil || len(b.unwritable) > 0 {
 			t.Fatalf("cannot be stored again: %v, %v", err, b.unwritable)
 		}
 		if len(p)+len(again) > 0 && !cmp.Equal(p, again) {
 			t.Fatal(cmp.Diff(p, again))
+		}
+		for name, want := range p {
+			some, err := decodeSome(s, []string{name, "\x00"})
+			if err != nil || len(some) != 1 || !cmp.Equal(want, some[name]) {
+				t.Fatalf("property %q alone is %v, %v", name, some, err)
+			}
 		}
 	})
 }

@@ -27,6 +27,7 @@ func (s *Store) Commit(b *Batch) error {
 		s.logs.unsettled = true
 		return fmt.Errorf("commit %d rows: %w", b.Len(), s.explain(err))
 	}
+	s.commits.Add(1)
 	s.logs.unsettled = false
 	s.logs.committed(w.lastLog, w.reserved)
 	s.wal.grown(s)
@@ -40,41 +41,37 @@ func (s *Store) Commit(b *Batch) error {
 type writer struct {
 	s        *Store
 	ctx      context.Context
+	err      error // the first; nothing is written after it
 	refused  []Refused
 	lastLog  int64 // the highest id of a log in the batch
 	reserved int64 // a new reservation of log ids, 0: none was needed
 }
 
 func (w *writer) write(b *Batch) error {
-	for i := range b.requests.list {
-		if err := w.request(&b.requests.list[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.builds.list {
-		if err := w.build(&b.builds.list[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.steps.list {
-		if err := w.step(&b.steps.list[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.logs.list {
-		if err := w.log(&b.logs.list[i]); err != nil {
-			return err
-		}
-	}
-	for _, m := range b.meta.list {
-		if err := w.meta(m); err != nil {
-			return err
-		}
+	each(w, &b.requests, w.request)
+	each(w, &b.builds, w.build)
+	each(w, &b.steps, w.step)
+	each(w, &b.logs, w.log)
+	each(w, &b.meta, w.meta)
+	each(w, &b.workers, w.worker)
+	each(w, &b.builders, w.builder)
+	each(w, &b.schedulers, w.scheduler)
+	each(w, &b.mails, w.mail)
+	each(w, &b.entries, w.entry)
+	if w.err != nil {
+		return w.err
 	}
 	if err := w.reserveLogIDs(); err != nil {
 		return err
 	}
 	return w.remove(b)
+}
+
+// each puts rows until one fails.
+func each[K comparable, R any](w *writer, r *rows[K, R], put func(*R) error) {
+	for i := 0; i < len(r.list) && w.err == nil; i++ {
+		w.err = put(&r.list[i])
+	}
 }
 
 // Columns that an index holds are not set again: SQLite would rewrite the
@@ -170,7 +167,7 @@ func (w *writer) log(r *Log) error {
 	return nil
 }
 
-func (w *writer) meta(m metaRow) error {
+func (w *writer) meta(m *metaRow) error {
 	var err error
 	if m.value == nil {
 		err = w.s.run(w.ctx, `DELETE FROM meta WHERE key = ?`, m.key)
@@ -186,17 +183,8 @@ func (w *writer) meta(m metaRow) error {
 // remove deletes rows, but never one that is not settled. The highest ids are
 // kept apart first, so that none is given out again.
 func (w *writer) remove(b *Batch) error {
-	if len(b.dropBuilds.list)+len(b.dropRequests.list) > 0 {
-		for _, q := range []string{
-			`INSERT INTO counters (name, value) SELECT 'request', ifnull(max(id), 0) FROM requests WHERE true
-				ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`,
-			`INSERT INTO counters (name, value) SELECT 'build', ifnull(max(id), 0) FROM builds WHERE true
-				ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`,
-		} {
-			if err := w.s.run(w.ctx, q); err != nil {
-				return fmt.Errorf("keep highest ids: %w", err)
-			}
-		}
+	if err := w.keepHighest(b); err != nil {
+		return err
 	}
 	for _, id := range b.dropBuilds.list {
 		if err := w.removeBuild(id); err != nil {
@@ -211,6 +199,40 @@ func (w *writer) remove(b *Batch) error {
 	for _, id := range b.dropLogs.list {
 		if err := w.s.run(w.ctx, `DELETE FROM logs WHERE id = ?`, id); err != nil {
 			return fmt.Errorf("remove log %d: %w", id, err)
+		}
+	}
+	for _, id := range b.dropMails.list {
+		if err := w.s.run(w.ctx, `DELETE FROM mails WHERE id = ? AND done <> 0`, id); err != nil {
+			return fmt.Errorf("remove mail %d: %w", id, err)
+		}
+	}
+	for _, id := range b.dropEntries.list {
+		if err := w.s.run(w.ctx, `DELETE FROM journal WHERE id = ?`, id); err != nil {
+			return fmt.Errorf("remove journal entry %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// keepHighest keeps apart the highest ids of tables from which b removes rows.
+// That of a log is reserved before it is used, see logIDs.
+func (w *writer) keepHighest(b *Batch) error {
+	for _, t := range []struct {
+		rows        int
+		name, table string
+	}{
+		{len(b.dropBuilds.list), "build", "builds"},
+		{len(b.dropRequests.list), "request", "requests"},
+		{len(b.dropMails.list), "mail", "mails"},
+		{len(b.dropEntries.list), "entry", "journal"},
+	} {
+		if t.rows == 0 {
+			continue
+		}
+		err := w.s.run(w.ctx, `INSERT INTO counters (name, value) SELECT '`+t.name+`', ifnull(max(id), 0) FROM `+t.table+` WHERE true
+			ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`)
+		if err != nil {
+			return fmt.Errorf("keep highest id of a %s: %w", t.name, err)
 		}
 	}
 	return nil

@@ -26,6 +26,7 @@ func helper(ctx context.Context, name, path string, before ...string) *exec.Cmd 
 // A process that commits is killed at random moments; whatever it acknowledged
 // is there afterwards, whole, and nothing is there in part.
 func TestKill9LosesNothing(t *testing.T) {
+	t.Parallel()
 	rounds := 30
 	if testing.Short() {
 		rounds = 5
@@ -106,6 +107,7 @@ func checkNumbered(t *testing.T, s *Store, acked int64) {
 // The disk refuses to sync: the commit is an error, and the same batch can be
 // committed once the disk works again.
 func TestFailedSync(t *testing.T) {
+	t.Parallel()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("NOT TESTED: no strace to make fsync fail")

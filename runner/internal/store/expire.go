@@ -15,6 +15,9 @@ type Retention struct {
 	Builds int
 	// LogsBefore: logs of builds that ended before it may go; zero: all stay.
 	LogsBefore time.Time
+	// RecordsBefore: lines of the journal and settled mails from before it may
+	// go, but for the newest 1,000 of each; zero: all stay.
+	RecordsBefore time.Time
 	// Limit bounds the lists returned, so that one deletion stays short; 0: 100.
 	// Of the last build, all logs are named.
 	Limit int
@@ -28,10 +31,18 @@ type Expired struct {
 	Requests []int64 // of which no build is left
 	// Logs are those of Builds, and the oldest of those that may go.
 	Logs []Log
+	// Mails and Entries are records of what happened.
+	Mails   []int64
+	Entries []int64
+}
+
+// Len returns how much there is to remove.
+func (e *Expired) Len() int {
+	return len(e.Builds) + len(e.Requests) + len(e.Logs) + len(e.Mails) + len(e.Entries)
 }
 
 // Empty reports whether there is nothing to remove.
-func (e *Expired) Empty() bool { return len(e.Builds)+len(e.Requests)+len(e.Logs) == 0 }
+func (e *Expired) Empty() bool { return e.Len() == 0 }
 
 // Batch returns a batch that removes everything in e.
 func (e *Expired) Batch() *Batch {
@@ -41,6 +52,8 @@ func (e *Expired) Batch() *Batch {
 	for _, l := range e.Logs {
 		b.DeleteLogs(l.ID)
 	}
+	b.DeleteMails(e.Mails...)
+	b.DeleteEntries(e.Entries...)
 	return b
 }
 
@@ -51,20 +64,20 @@ func (s *Store) Expired(ctx context.Context, r Retention) (Expired, error) {
 	if r.Limit <= 0 {
 		r.Limit = defaultLimit
 	}
-	return read(s, func(db *sql.DB) (Expired, error) { return expired(ctx, db, r) }, "read what is not kept")
+	return read(s, func(q querier) (Expired, error) { return s.expired(ctx, q, r) }, "read what is not kept")
 }
 
-func expired(ctx context.Context, q querier, r Retention) (e Expired, err error) {
+func (s *Store) expired(ctx context.Context, q querier, r Retention) (e Expired, err error) {
 	if r.Builds > 0 {
-		if e.Builds, err = overdue(ctx, q, expiredBuilds, r); err != nil {
+		if e.Builds, err = idRows(ctx, q, expiredBuilds, r.Builds, r.Limit); err != nil {
 			return e, err
 		}
-		if e.Requests, err = overdue(ctx, q, expiredRequests, r); err != nil {
+		if e.Requests, err = idRows(ctx, q, expiredRequests, r.Builds, r.Limit); err != nil {
 			return e, err
 		}
 	}
 	for i, id := range e.Builds {
-		logs, err := logRows(ctx, q, "WHERE build = ? ORDER BY id", id)
+		logs, err := logRows.list(ctx, s, q, "WHERE build = ? ORDER BY id", id)
 		if err != nil {
 			return e, err
 		}
@@ -83,6 +96,14 @@ func expired(ctx context.Context, q querier, r Retention) (e Expired, err error)
 			if !slices.Contains(e.Builds, l.Build) {
 				e.Logs = append(e.Logs, l)
 			}
+		}
+	}
+	if !r.RecordsBefore.IsZero() {
+		if e.Mails, err = idRows(ctx, q, expiredMails, recordsKept-1, nanos(r.RecordsBefore), r.Limit); err != nil {
+			return e, err
+		}
+		if e.Entries, err = idRows(ctx, q, expiredEntries, recordsKept-1, nanos(r.RecordsBefore), r.Limit); err != nil {
+			return e, err
 		}
 	}
 	return e, nil
@@ -110,14 +131,31 @@ const (
 		LIMIT ?`
 )
 
-func overdue(ctx context.Context, q querier, query string, r Retention) ([]int64, error) {
+// recordsKept is how many mails, and lines of the journal, stay however old they are.
+const recordsKept = 1000
+
+// Ids rise with time: both queries read from the oldest to the first that is
+// young enough.
+const (
+	expiredMails = `SELECT id FROM mails
+		WHERE id < (SELECT id FROM mails ORDER BY id DESC LIMIT 1 OFFSET ?1)
+			AND id < ifnull((SELECT id FROM mails WHERE created >= ?2 ORDER BY id LIMIT 1), 9223372036854775807)
+			AND done <> 0 AND done < ?2
+		ORDER BY id LIMIT ?3`
+	expiredEntries = `SELECT id FROM journal
+		WHERE id < (SELECT id FROM journal ORDER BY id DESC LIMIT 1 OFFSET ?1)
+			AND id < ifnull((SELECT id FROM journal WHERE time >= ?2 ORDER BY id LIMIT 1), 9223372036854775807)
+		ORDER BY id LIMIT ?3`
+)
+
+func idRows(ctx context.Context, q querier, query string, args ...any) ([]int64, error) {
 	var ids []int64
 	err := scan(ctx, q, func(rows *sql.Rows) error {
 		var id int64
 		err := rows.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, query, r.Builds, r.Limit)
+	}, query, args...)
 	return ids, err
 }
 

@@ -37,6 +37,7 @@ func aged(t *testing.T) *Store {
 }
 
 func TestExpired(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name     string
 		r        Retention
@@ -75,6 +76,7 @@ type contentsOf struct{ Builds, Requests, Logs []int64 }
 // In small batches all goes that should go, nothing else, and no id or number
 // is given out again.
 func TestExpiredToTheEnd(t *testing.T) {
+	t.Parallel()
 	s := aged(t)
 	mustCommit(t, s, func(b *Batch) { // led to no build
 		for id := int64(21); id <= 25; id++ {

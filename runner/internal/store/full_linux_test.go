@@ -35,6 +35,7 @@ func mountTmpfs(t *testing.T, size string) string {
 // refused is kept by the caller, merged with what comes later, and committed
 // when there is space. Nothing is lost, nothing is there twice.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, free := range []int64{0, 1, 4096, 40_000} {
 		t.Run(fmt.Sprint(free, " bytes left"), func(t *testing.T) {
 			dir := mountTmpfs(t, "8m")

@@ -30,7 +30,7 @@ type History struct {
 // list of steps that stepsHash names. It costs the same however long the
 // history is; 20 builds of 5 steps take well under a millisecond.
 func (s *Store) History(ctx context.Context, builder, stepsHash string) (History, error) {
-	return read(s, func(db *sql.DB) (History, error) { return history(ctx, db, builder, stepsHash) }, "read history of %s", builder)
+	return read(s, func(q querier) (History, error) { return history(ctx, q, builder, stepsHash) }, "read history of %s", builder)
 }
 
 func history(ctx context.Context, q querier, builder, stepsHash string) (History, error) {

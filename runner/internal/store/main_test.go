@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -24,6 +25,11 @@ func TestMain(m *testing.M) {
 	name, path, _ := strings.Cut(os.Getenv(helperVariable), ":")
 	run := map[string]func(string) error{"crash": commitForever, "eio": commitThroughErrors}[name]
 	if run == nil {
+		if raceDetector { // -rapid.checks still has the last word
+			if err := flag.Set("rapid.checks", "20"); err != nil {
+				panic(err)
+			}
+		}
 		goleak.VerifyTestMain(m)
 		return
 	}

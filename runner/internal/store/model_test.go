@@ -25,15 +25,23 @@ type model struct {
 	steps    map[stepKey]Step
 	logs     map[int64]Log
 	meta     map[string][]byte
+	workers  map[int64]Worker
+	mails    map[int64]Mail
+	entries  map[int64]Entry
 	numbers  map[string]int64 // highest ever
 	maxReq   int64
 	maxBuild int64
 	maxLog   int64
+	maxMail  int64
+	maxEntry int64
 	epoch    int64
 }
 
 func newModel() *model {
-	return &model{requests: map[int64]Request{}, builds: map[int64]Build{}, steps: map[stepKey]Step{}, logs: map[int64]Log{}, meta: map[string][]byte{}, numbers: map[string]int64{}}
+	return &model{
+		requests: map[int64]Request{}, builds: map[int64]Build{}, steps: map[stepKey]Step{}, logs: map[int64]Log{},
+		meta: map[string][]byte{}, workers: map[int64]Worker{}, mails: map[int64]Mail{}, entries: map[int64]Entry{}, numbers: map[string]int64{},
+	}
 }
 
 // put is one row of a batch, for the batch and for the model; the model says
@@ -45,8 +53,8 @@ type put struct {
 }
 
 var (
-	builders = []string{"alpha", "beta", "α \x00\xff"}
-	results  = []build.Result{build.None, build.Success, build.Warnings, build.Failure, build.Retry}
+	names   = []string{"alpha", "beta", "α \x00\xff"}
+	results = []build.Result{build.None, build.Success, build.Warnings, build.Failure, build.Retry}
 )
 
 func drawTime(t *rapid.T, label string) time.Time {
@@ -83,10 +91,10 @@ func drawProperties(t *rapid.T) build.Properties {
 
 func drawPut(t *rapid.T) put {
 	id := rapid.Int64Range(1, 6).Draw(t, "id")
-	switch rapid.SampledFrom([]string{"request", "build", "step", "log", "meta"}).Draw(t, "kind") {
+	switch rapid.SampledFrom([]string{"request", "build", "step", "log", "meta", "worker", "mail", "entry"}).Draw(t, "kind") {
 	case "request":
 		r := Request{
-			ID: id, Builder: builders[id%3], Priority: rapid.IntRange(-2, 2).Draw(t, "priority"), Submitted: drawTime(t, "submitted"),
+			ID: id, Builder: names[id%3], Priority: rapid.IntRange(-2, 2).Draw(t, "priority"), Submitted: drawTime(t, "submitted"),
 			Reason: drawText(t, "reason"), Properties: drawProperties(t), Session: drawText(t, "session"), Text: drawText(t, "text"),
 			State: RequestState(rapid.IntRange(0, 2).Draw(t, "state")), Result: build.None, Memory: rapid.Int64().Draw(t, "memory"),
 			Spec: rapid.SliceOfN(rapid.Byte(), 1, 4).Draw(t, "spec"),
@@ -105,7 +113,7 @@ func drawPut(t *rapid.T) put {
 		}}
 	case "build":
 		r := Build{
-			ID: id, Request: id, Builder: builders[id%3], Number: 10 + id, Worker: "w", Started: drawTime(t, "started"),
+			ID: id, Request: id, Builder: names[id%3], Number: 10 + id, Worker: "w", Started: drawTime(t, "started"),
 			Token:  worker.Token{Epoch: rapid.Int64Range(1, 2).Draw(t, "epoch"), Counter: rapid.Int64Range(1, 2).Draw(t, "counter")},
 			Result: rapid.SampledFrom(results).Draw(t, "result"), Text: drawText(t, "text"), Properties: drawProperties(t),
 			Ended: rapid.SampledFrom([][]string{nil, {"sleep"}, {"", "x"}}).Draw(t, "ended"), CPU: time.Duration(rapid.Int64().Draw(t, "cpu")),
@@ -144,6 +152,52 @@ func drawPut(t *rapid.T) put {
 			m.maxLog = max(m.maxLog, id)
 			return true
 		}}
+	case "worker":
+		r := Worker{
+			ID: id, Name: rapid.SampledFrom([]string{names[id%3], string(rune('a' + id))}).Draw(t, "name"), Kind: drawText(t, "kind"),
+			LastSeen: drawTime(t, "seen"), State: rapid.SliceOfN(rapid.Byte(), 1, 4).Draw(t, "state"),
+			Info: rapid.SampledFrom([]worker.Info{nil, {"os": "x"}, {"n": int64(1), "none": nil}}).Draw(t, "info"),
+		}
+		return put{stepKey{-4, int(id)}, func(b *Batch) { b.PutWorker(&r) }, func(m *model) bool {
+			for _, old := range m.workers {
+				if (old.ID == r.ID) != (old.Name == r.Name) {
+					return false
+				}
+			}
+			m.workers[id] = r
+			return true
+		}}
+	case "mail":
+		r := Mail{
+			ID: id, Key: rapid.SampledFrom([]string{"k", "l"}).Draw(t, "key"), Recipient: "r", State: MailState(rapid.IntRange(0, 4).Draw(t, "state")),
+			NextTry: drawTime(t, "next"), Error: drawText(t, "error"), Payload: rapid.SliceOfN(rapid.Byte(), 1, 4).Draw(t, "payload"),
+		}
+		if r.State >= MailSent {
+			r.Done = fromNanos(rapid.SampledFrom([]int64{7, 8}).Draw(t, "done"))
+		}
+		return put{stepKey{-5, int(id)}, func(b *Batch) { b.PutMail(&r) }, func(m *model) bool {
+			for _, old := range m.mails {
+				if (old.ID == r.ID) != (old.Key == r.Key) {
+					return false
+				}
+			}
+			if old, ok := m.mails[id]; ok && !old.Done.IsZero() && (!old.Done.Equal(r.Done) || old.State != r.State) {
+				return false
+			}
+			m.mails[id] = r
+			m.maxMail = max(m.maxMail, id)
+			return true
+		}}
+	case "entry":
+		r := Entry{ID: id, Time: drawTime(t, "time"), Kind: "worker", What: rapid.SampledFrom([]string{"lost", "back"}).Draw(t, "what")}
+		return put{stepKey{-6, int(id)}, func(b *Batch) { b.PutEntry(&r) }, func(m *model) bool {
+			if old, ok := m.entries[id]; ok && (!old.Time.Equal(r.Time) || old.What != r.What) {
+				return false
+			}
+			m.entries[id] = r
+			m.maxEntry = max(m.maxEntry, id)
+			return true
+		}}
 	default:
 		k := rapid.SampledFrom([]string{"a", "a/b", "b"}).Draw(t, "key")
 		v := rapid.SampledFrom([][]byte{nil, {}, {0, 255}}).Draw(t, "value")
@@ -157,8 +211,11 @@ func drawPut(t *rapid.T) put {
 	}
 }
 
-func (m *model) remove(builds, requests, logs []int64) {
-	for _, id := range builds {
+// dropped are the ids that a batch removes.
+type dropped struct{ builds, requests, logs, mails, entries []int64 }
+
+func (m *model) remove(d dropped) {
+	for _, id := range d.builds {
 		if b, ok := m.builds[id]; !ok || b.Result == build.None {
 			continue
 		}
@@ -166,13 +223,21 @@ func (m *model) remove(builds, requests, logs []int64) {
 		maps.DeleteFunc(m.steps, func(k stepKey, _ Step) bool { return k.build == id })
 		maps.DeleteFunc(m.logs, func(_ int64, l Log) bool { return l.Build == id })
 	}
-	for _, id := range requests {
+	for _, id := range d.requests {
 		if m.requests[id].State == Done {
 			delete(m.requests, id)
 		}
 	}
-	for _, id := range logs {
+	for _, id := range d.logs {
 		delete(m.logs, id)
+	}
+	for _, id := range d.mails {
+		if !m.mails[id].Done.IsZero() {
+			delete(m.mails, id)
+		}
+	}
+	for _, id := range d.entries {
+		delete(m.entries, id)
 	}
 }
 
@@ -188,6 +253,9 @@ func (m *model) contents() contents {
 		Steps:    values(m.steps, func(a, b Step) int { return int(1000*(a.Build-b.Build)) + a.Number - b.Number }),
 		Logs:     values(m.logs, func(a, b Log) int { return int(a.ID - b.ID) }),
 		Meta:     m.meta,
+		Workers:  values(m.workers, func(a, b Worker) int { return int(a.ID - b.ID) }),
+		Mails:    values(m.mails, func(a, b Mail) int { return int(a.ID - b.ID) }),
+		Entries:  values(m.entries, func(a, b Entry) int { return int(a.ID - b.ID) }),
 	}
 }
 
@@ -219,6 +287,7 @@ func (m *model) recovered() (requests []Request, unfinished []Unfinished) {
 // restarts between: the store is what a few maps would be, and gives out no id
 // and no number twice.
 func TestStoreIsAMap(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		d, err := os.MkdirTemp(dir, "")
@@ -245,6 +314,7 @@ func TestStoreIsAMap(t *testing.T) {
 					t.Fatal(err)
 				}
 				restart(t, s, m)
+				checkTotals(t, s)
 			},
 			"": func(t *rapid.T) {
 				if d := cmp.Diff(m.contents(), dump(t, s), cmpopts.EquateEmpty()); d != "" {
@@ -252,35 +322,42 @@ func TestStoreIsAMap(t *testing.T) {
 				}
 			},
 		})
+		checkTotals(t, s)
 	})
 }
 
 func commitDrawn(t *rapid.T, s *Store, m *model) {
 	b := NewBatch()
 	last := map[any]put{} // of each row, what is put last
+	var keys []any        // in the order in which rows are first put
 	for range rapid.IntRange(1, 3).Draw(t, "batches") {
 		part := NewBatch()
 		for range rapid.IntRange(0, 6).Draw(t, "puts") {
 			p := drawPut(t)
 			p.batch(part)
+			if _, ok := last[p.key]; !ok {
+				keys = append(keys, p.key)
+			}
 			last[p.key] = p
 		}
 		b.Merge(part)
 	}
 	ids := rapid.SliceOfN(rapid.Int64Range(1, 7), 0, 2)
-	builds, requests, logs := ids.Draw(t, "drop builds"), ids.Draw(t, "drop requests"), ids.Draw(t, "drop logs")
-	b.DeleteBuilds(builds...)
-	b.DeleteRequests(requests...)
-	b.DeleteLogs(logs...)
+	d := dropped{ids.Draw(t, "drop builds"), ids.Draw(t, "drop requests"), ids.Draw(t, "drop logs"), ids.Draw(t, "drop mails"), ids.Draw(t, "drop entries")}
+	b.DeleteBuilds(d.builds...)
+	b.DeleteRequests(d.requests...)
+	b.DeleteLogs(d.logs...)
+	b.DeleteMails(d.mails...)
+	b.DeleteEntries(d.entries...)
 
 	for range rapid.IntRange(1, 2).Draw(t, "commits") {
 		refused := 0
-		for _, p := range last {
-			if !p.model(m) {
+		for _, k := range keys {
+			if !last[k].model(m) {
 				refused++
 			}
 		}
-		m.remove(builds, requests, logs)
+		m.remove(d)
 		err := s.Commit(b)
 		e, _ := errors.AsType[*RefusedError](err)
 		if err != nil && e == nil {
@@ -320,6 +397,17 @@ func restart(t *rapid.T, s *Store, m *model) {
 	}
 	if r.NextRequest != m.maxReq+1 || r.NextBuild != m.maxBuild+1 {
 		t.Fatalf("next request %d, build %d; the highest were %d, %d", r.NextRequest, r.NextBuild, m.maxReq, m.maxBuild)
+	}
+	c := m.contents()
+	if d := cmp.Diff(c.Workers, r.Workers, cmpopts.EquateEmpty()); d != "" {
+		t.Fatal(d)
+	}
+	waiting := slices.DeleteFunc(c.Mails, func(m Mail) bool { return !m.Done.IsZero() })
+	if d := cmp.Diff(waiting, r.Mails, cmpopts.EquateEmpty()); d != "" {
+		t.Fatal(d)
+	}
+	if r.NextMail != m.maxMail+1 || r.NextEntry != m.maxEntry+1 {
+		t.Fatalf("next mail %d, entry %d; the highest were %d, %d", r.NextMail, r.NextEntry, m.maxMail, m.maxEntry)
 	}
 	if r.NextLog <= m.maxLog {
 		t.Fatalf("next log %d; %d was used", r.NextLog, m.maxLog)

@@ -62,7 +62,7 @@ func (s *Store) Builds(ctx context.Context, f Filter) ([]Build, error) {
 	w.add(f.Builder != "", "builder = ?", f.Builder)
 	w.add(f.Worker != "", "worker = ?", f.Worker)
 	w.add(f.Request != 0, "request = ?", f.Request)
-	w.add(f.Running, "result < 0")
+	w.add(f.Running, "result = -1")
 	if len(f.Results) > 0 {
 		args := make([]any, len(f.Results))
 		for i, r := range f.Results {
@@ -76,27 +76,27 @@ func (s *Store) Builds(ctx context.Context, f Filter) ([]Build, error) {
 		order = "ORDER BY number DESC" // the same order, and an index has it
 	}
 	clause, args := w.clause(order, f.Limit)
-	return read(s, func(db *sql.DB) ([]Build, error) { return s.builds(ctx, db, clause, args...) }, "read builds")
+	return read(s, func(q querier) ([]Build, error) { return s.builds(ctx, q, clause, args...) }, "read builds")
 }
 
 // Build returns build number of builder, or [ErrNotFound].
 func (s *Store) Build(ctx context.Context, builder string, number int64) (Build, error) {
-	return one(read(s, func(db *sql.DB) ([]Build, error) {
-		return s.builds(ctx, db, "WHERE builder = ? AND number = ?", builder, number)
+	return one(read(s, func(q querier) ([]Build, error) {
+		return s.builds(ctx, q, "WHERE builder = ? AND number = ?", builder, number)
 	}, "read build %d of %s", number, builder))
 }
 
 // BuildByID returns a build, or [ErrNotFound].
 func (s *Store) BuildByID(ctx context.Context, id int64) (Build, error) {
-	return one(read(s, func(db *sql.DB) ([]Build, error) {
-		return s.builds(ctx, db, "WHERE id = ?", id)
+	return one(read(s, func(q querier) ([]Build, error) {
+		return s.builds(ctx, q, "WHERE id = ?", id)
 	}, "read build %d", id))
 }
 
 // Request returns a request, or [ErrNotFound].
 func (s *Store) Request(ctx context.Context, id int64) (Request, error) {
-	return one(read(s, func(db *sql.DB) ([]Request, error) {
-		return s.requests(ctx, db, "WHERE id = ?", id)
+	return one(read(s, func(q querier) ([]Request, error) {
+		return s.requests(ctx, q, "WHERE id = ?", id)
 	}, "read request %d", id))
 }
 
@@ -107,35 +107,35 @@ func (s *Store) Requests(ctx context.Context, f RequestFilter) ([]Request, error
 	w.add(f.Open, "state < 2")
 	w.add(f.Before != 0, "id < ?", f.Before)
 	clause, args := w.clause("ORDER BY id DESC", f.Limit)
-	return read(s, func(db *sql.DB) ([]Request, error) { return s.requests(ctx, db, clause, args...) }, "read requests")
+	return read(s, func(q querier) ([]Request, error) { return s.requests(ctx, q, clause, args...) }, "read requests")
 }
 
 // Steps returns the steps of a build in their order.
 func (s *Store) Steps(ctx context.Context, buildID int64) ([]Step, error) {
-	return read(s, func(db *sql.DB) ([]Step, error) {
-		return stepRows(ctx, db, "WHERE build = ? ORDER BY number", buildID)
+	return read(s, func(q querier) ([]Step, error) {
+		return stepRows.list(ctx, s, q, "WHERE build = ? ORDER BY number", buildID)
 	}, "read steps of build %d", buildID)
 }
 
 // Logs returns the logs of a build, in the order in which they were made.
 func (s *Store) Logs(ctx context.Context, buildID int64) ([]Log, error) {
-	return read(s, func(db *sql.DB) ([]Log, error) {
-		return logRows(ctx, db, "WHERE build = ? ORDER BY id", buildID)
+	return read(s, func(q querier) ([]Log, error) {
+		return logRows.list(ctx, s, q, "WHERE build = ? ORDER BY id", buildID)
 	}, "read logs of build %d", buildID)
 }
 
 // Log returns a log, or [ErrNotFound].
 func (s *Store) Log(ctx context.Context, id int64) (Log, error) {
-	return one(read(s, func(db *sql.DB) ([]Log, error) {
-		return logRows(ctx, db, "WHERE id = ?", id)
+	return one(read(s, func(q querier) ([]Log, error) {
+		return logRows.list(ctx, s, q, "WHERE id = ?", id)
 	}, "read log %d", id))
 }
 
 // Meta returns what [Batch.PutMeta] recorded, or [ErrNotFound].
 func (s *Store) Meta(ctx context.Context, key string) ([]byte, error) {
-	return one(read(s, func(db *sql.DB) ([][]byte, error) {
+	return one(read(s, func(q querier) ([][]byte, error) {
 		var list [][]byte
-		err := scan(ctx, db, func(rows *sql.Rows) error {
+		err := scan(ctx, q, func(rows *sql.Rows) error {
 			var v []byte
 			err := rows.Scan(&v)
 			list = append(list, v)
@@ -147,9 +147,9 @@ func (s *Store) Meta(ctx context.Context, key string) ([]byte, error) {
 
 // MetaPrefix returns every key that begins with prefix, with its value.
 func (s *Store) MetaPrefix(ctx context.Context, prefix string) (map[string][]byte, error) {
-	return read(s, func(db *sql.DB) (map[string][]byte, error) {
+	return read(s, func(q querier) (map[string][]byte, error) {
 		m := map[string][]byte{}
-		err := scan(ctx, db, func(rows *sql.Rows) error {
+		err := scan(ctx, q, func(rows *sql.Rows) error {
 			var k string
 			var v []byte
 			err := rows.Scan(&k, &v)
@@ -161,7 +161,7 @@ func (s *Store) MetaPrefix(ctx context.Context, prefix string) (map[string][]byt
 }
 
 // read runs f on the reading connections and says what was being done.
-func read[T any](s *Store, f func(*sql.DB) (T, error), doing string, args ...any) (T, error) {
+func read[T any](s *Store, f func(querier) (T, error), doing string, args ...any) (T, error) {
 	var got T
 	db, err := s.reader()
 	if err == nil {

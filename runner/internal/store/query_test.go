@@ -121,35 +121,21 @@ func TestPlansUseIndexes(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "state.db"))
 	for name, q := range map[string]string{
 		"open requests":      "SELECT * FROM requests WHERE state < 2 ORDER BY id",
-		"unfinished builds":  "SELECT * FROM builds WHERE result < 0 ORDER BY id",
+		"unfinished builds":  "SELECT * FROM builds WHERE result = -1 ORDER BY id",
 		"unfinished steps":   "SELECT * FROM steps WHERE build = 1 AND result < 0 ORDER BY number",
 		"incomplete logs":    "SELECT * FROM logs WHERE build = 1 AND complete = 0 ORDER BY id",
 		"builder":            "SELECT * FROM builds WHERE builder = 'a' AND id < 9 ORDER BY number DESC LIMIT 9",
 		"worker":             "SELECT * FROM builds WHERE worker = 'a' AND id < 9 ORDER BY id DESC LIMIT 9",
 		"request":            "SELECT * FROM builds WHERE request = 1 ORDER BY id DESC LIMIT 9",
-		"running":            "SELECT * FROM builds WHERE result < 0 ORDER BY id DESC LIMIT 9",
+		"running":            "SELECT * FROM builds WHERE result = -1 ORDER BY id DESC LIMIT 9",
 		"requests":           "SELECT * FROM requests WHERE builder = 'a' ORDER BY id DESC LIMIT 9",
 		"good builds":        "SELECT * FROM builds WHERE builder = 'a' AND result IN (0, 1) ORDER BY number DESC LIMIT 9",
+		"mails":              "SELECT * FROM mails WHERE done = 0 ORDER BY id",
 		"what is too many":   expiredBuilds,
 		"requests too many":  expiredRequests,
 		"last build numbers": lastNumbers,
 	} {
-		var plan []string
-		rows, err := s.conn.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-				t.Fatal(err)
-			}
-			plan = append(plan, detail)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			t.Fatal(err)
-		}
+		plan := planOf(t, s, q, make([]any, strings.Count(q, "?"))...)
 		bad := slices.ContainsFunc(plan, func(d string) bool {
 			for _, table := range []string{"requests", "builds", "steps", "logs", "b", "r"} {
 				if d == "SCAN "+table {

@@ -16,6 +16,7 @@ import (
 
 // What is settled does not change; the rest of the batch is written.
 func TestSettledRowsDoNotChange(t *testing.T) {
+	t.Parallel()
 	done, ended, step, log := fullRequest(1), fullBuild(1), fullStep(1, 1), fullLog(1, 1)
 	building := fullBuild(2)
 	building.Result, building.Completed = build.None, time.Time{}
@@ -99,6 +100,12 @@ type contents struct {
 	Steps    []Step
 	Logs     []Log
 	Meta     map[string][]byte
+
+	Workers    []Worker
+	Builders   []Builder
+	Schedulers []Scheduler
+	Mails      []Mail
+	Entries    []Entry
 }
 
 func dump(t interface {
@@ -107,12 +114,17 @@ func dump(t interface {
 }, s *Store) (c contents) {
 	t.Helper()
 	ctx := context.Background()
-	var err [5]error
+	var err [10]error
 	c.Requests, err[0] = s.requests(ctx, s.conn, "ORDER BY id")
 	c.Builds, err[1] = s.builds(ctx, s.conn, "ORDER BY id")
-	c.Steps, err[2] = stepRows(ctx, s.conn, "ORDER BY build, number")
-	c.Logs, err[3] = logRows(ctx, s.conn, "ORDER BY id")
+	c.Steps, err[2] = stepRows.list(ctx, s, s.conn, "ORDER BY build, number")
+	c.Logs, err[3] = logRows.list(ctx, s, s.conn, "ORDER BY id")
 	c.Meta, err[4] = s.MetaPrefix(ctx, "")
+	c.Workers, err[5] = workerRows.list(ctx, s, s.conn, "ORDER BY id")
+	c.Builders, err[6] = builderRows.list(ctx, s, s.conn, "ORDER BY id")
+	c.Schedulers, err[7] = schedulerRows.list(ctx, s, s.conn, "ORDER BY id")
+	c.Mails, err[8] = mailRows.list(ctx, s, s.conn, "ORDER BY id")
+	c.Entries, err[9] = entryRows.list(ctx, s, s.conn, "ORDER BY id")
 	if err := errors.Join(err[:]...); err != nil {
 		t.Fatal(err)
 	}

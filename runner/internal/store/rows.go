@@ -100,15 +100,104 @@ type Log struct {
 	Complete  bool
 }
 
+// Worker is a worker that the configuration names or once named.
+type Worker struct {
+	ID         int64 // > 0, never used twice
+	Name       string
+	Kind       string
+	Configured time.Time   // when the configuration first named it
+	Removed    time.Time   // zero: the configuration names it
+	LastSeen   time.Time   // zero: never
+	State      []byte      // JSON of package worker, opaque here
+	Info       worker.Info // what it last said about itself
+}
+
+// Builder is a builder that the configuration names or once named.
+type Builder struct {
+	ID          int64 // > 0, never used twice
+	Name        string
+	Configured  time.Time // when the configuration first named it
+	Removed     time.Time // zero: the configuration names it
+	Description string
+	Tags        []string
+}
+
+// Scheduler is what a person may change about a scheduler.
+type Scheduler struct {
+	ID      int64 // > 0, never used twice
+	Name    string
+	Enabled bool
+	Changed time.Time // zero: never
+	Who     string    // changed it last
+	Reason  string
+}
+
+// MailState says how far a mail has come.
+type MailState int8
+
+// The states of a mail.
+const (
+	MailQueued    MailState = iota
+	MailSending             // its text goes to the relay
+	MailUncertain           // the connection broke after its text; it is sent again
+	MailSent
+	MailFailed // given up
+)
+
+var mailStates = [...]string{"queued", "sending", "uncertain", "sent", "failed"}
+
+// String returns the state in lower case.
+func (s MailState) String() string {
+	if s < 0 || int(s) >= len(mailStates) {
+		return "unknown"
+	}
+	return mailStates[s]
+}
+
+// Mail is a message to one recipient.
+type Mail struct {
+	ID        int64  // > 0, never used twice
+	Key       string // unique: of what happened, and to whom it is told
+	Kind      string
+	Worker    string // "": of none
+	Build     int64  // 0: of none
+	Recipient string
+	Created   time.Time
+	NotBefore time.Time // held so long for others that go with it
+	NextTry   time.Time
+	Done      time.Time // zero until it is settled
+	State     MailState
+	Attempts  int
+	MessageID string
+	Error     string
+	Payload   []byte // what it says, opaque here
+}
+
+// Entry is one line of the journal: a worker that changed its state, or
+// something a person did. Entries never change.
+type Entry struct {
+	ID     int64 // > 0, never used twice
+	Time   time.Time
+	Kind   string // of what: worker, build, request, builder, scheduler, master
+	Name   string
+	Ref    int64 // its id; 0: none
+	Build  int64 // the build that caused it; 0: none
+	What   string
+	Who    string
+	Reason string
+	Detail []byte // JSON, opaque here
+}
+
 // Recovered is what a new master takes up.
 type Recovered struct {
 	// ID is random, made with the database.
 	ID string
 	// Epoch is that of this master, already on disk.
 	Epoch int64
-	// NextRequest, NextBuild and NextLog are ids that were never given out,
+	// NextRequest, NextBuild and the like are ids that were never given out,
 	// not even to a row that a crash kept from being committed in the case of logs.
-	NextRequest, NextBuild, NextLog int64
+	NextRequest, NextBuild, NextLog                             int64
+	NextWorker, NextBuilder, NextScheduler, NextMail, NextEntry int64
 	// Numbers holds the last build number of each builder; a builder that is
 	// missing starts at 1.
 	Numbers map[string]int64
@@ -116,6 +205,13 @@ type Recovered struct {
 	Requests []Request
 	// Unfinished are the builds that an earlier master was running, oldest first.
 	Unfinished []Unfinished
+	// Workers, Builders and Schedulers are all that were ever known, in the
+	// order of their ids.
+	Workers    []Worker
+	Builders   []Builder
+	Schedulers []Scheduler
+	// Mails are those that are not Done, oldest first.
+	Mails []Mail
 }
 
 // Unfinished is a build without a result, with its steps that have none and

@@ -9,6 +9,9 @@ import (
 // querier is a connection or a pool of them.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+type rowQuerier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
@@ -85,27 +88,5 @@ func (s *Store) builds(ctx context.Context, q querier, clause string, args ...an
 		return nil
 	}, `SELECT id, request, builder, number, worker, epoch, counter, attempt, started, completed, result, peak_memory,
 		cpu, steps_hash, cause, dir, kept, text, ended, properties FROM builds `+clause, args...)
-	return list, err
-}
-
-func stepRows(ctx context.Context, q querier, clause string, args ...any) ([]Step, error) {
-	var list []Step
-	err := scan(ctx, q, func(rows *sql.Rows) error {
-		var r Step
-		err := rows.Scan(&r.Build, &r.Number, &r.Name, stamp{&r.Started}, stamp{&r.Completed}, &r.Result, &r.Hidden, &r.Text)
-		list = append(list, r)
-		return err
-	}, `SELECT build, number, name, started, completed, result, hidden, text FROM steps `+clause, args...)
-	return list, err
-}
-
-func logRows(ctx context.Context, q querier, clause string, args ...any) ([]Log, error) {
-	var list []Log
-	err := scan(ctx, q, func(rows *sql.Rows) error {
-		var r Log
-		err := rows.Scan(&r.ID, &r.Build, &r.Step, &r.Name, &r.Ref, &r.Lines, &r.Bytes, &r.Truncated, &r.Complete)
-		list = append(list, r)
-		return err
-	}, `SELECT id, build, step, name, ref, lines, bytes, truncated, complete FROM logs `+clause, args...)
 	return list, err
 }

@@ -14,7 +14,8 @@ const metaID = ".id"
 
 // Start begins the reign of a new master: it raises the epoch, puts that on
 // disk, and returns what earlier masters left. Its cost depends on what is
-// unfinished and on the number of builders, not on the length of the history.
+// unfinished and on the number of builders and workers, not on the length of
+// the history.
 func (s *Store) Start() (Recovered, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,17 +36,9 @@ func (s *Store) start(ctx context.Context, r *Recovered) (err error) {
 	if r.ID, err = s.id(ctx); err != nil {
 		return fmt.Errorf("read id: %w", err)
 	}
-	var request, build, log int64
-	err = s.conn.QueryRowContext(ctx, `SELECT
-		1 + ifnull((SELECT value FROM counters WHERE name = 'epoch'), 0),
-		1 + max(ifnull((SELECT max(id) FROM requests), 0), ifnull((SELECT value FROM counters WHERE name = 'request'), 0)),
-		1 + max(ifnull((SELECT max(id) FROM builds), 0), ifnull((SELECT value FROM counters WHERE name = 'build'), 0)),
-		1 + max(ifnull((SELECT max(id) FROM logs), 0), ifnull((SELECT value FROM counters WHERE name = 'log'), 0))`).
-		Scan(&r.Epoch, &request, &build, &log)
-	if err != nil {
+	if err := s.counters(ctx, r); err != nil {
 		return fmt.Errorf("read counters: %w", err)
 	}
-	r.NextRequest, r.NextBuild, r.NextLog = request, build, log
 	err = s.exec(ctx, `INSERT INTO counters (name, value) VALUES ('epoch', ?), ('log', ?)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, r.Epoch, r.NextLog-1+logReserve)
 	if err != nil {
@@ -60,7 +53,42 @@ func (s *Store) start(ctx context.Context, r *Recovered) (err error) {
 	if r.Unfinished, err = s.unfinished(ctx); err != nil {
 		return fmt.Errorf("read unfinished builds: %w", err)
 	}
+	if r.Workers, err = workerRows.list(ctx, s, s.conn, "ORDER BY id"); err != nil {
+		return fmt.Errorf("read workers: %w", err)
+	}
+	if r.Builders, err = builderRows.list(ctx, s, s.conn, "ORDER BY id"); err != nil {
+		return fmt.Errorf("read builders: %w", err)
+	}
+	if r.Schedulers, err = schedulerRows.list(ctx, s, s.conn, "ORDER BY id"); err != nil {
+		return fmt.Errorf("read schedulers: %w", err)
+	}
+	if r.Mails, err = mailRows.list(ctx, s, s.conn, "WHERE done = 0 ORDER BY id"); err != nil {
+		return fmt.Errorf("read mails: %w", err)
+	}
 	return nil
+}
+
+// counters reads the epoch and the ids to go on with.
+func (s *Store) counters(ctx context.Context, r *Recovered) error {
+	query := "SELECT 1 + ifnull((SELECT value FROM counters WHERE name = 'epoch'), 0)"
+	into := []any{&r.Epoch}
+	for _, n := range []struct {
+		name, table string
+		next        *int64
+	}{
+		{"request", "requests", &r.NextRequest},
+		{"build", "builds", &r.NextBuild},
+		{"log", "logs", &r.NextLog},
+		{"worker", "workers", &r.NextWorker},
+		{"builder", "builders", &r.NextBuilder},
+		{"scheduler", "schedulers", &r.NextScheduler},
+		{"mail", "mails", &r.NextMail},
+		{"entry", "journal", &r.NextEntry},
+	} {
+		query += ", 1 + max(ifnull((SELECT max(id) FROM " + n.table + "), 0), ifnull((SELECT value FROM counters WHERE name = '" + n.name + "'), 0))"
+		into = append(into, n.next)
+	}
+	return s.conn.QueryRowContext(ctx, query).Scan(into...)
 }
 
 // id returns the database's id and makes it the first time.
@@ -100,17 +128,17 @@ func (s *Store) numbers(ctx context.Context) (map[string]int64, error) {
 }
 
 func (s *Store) unfinished(ctx context.Context) ([]Unfinished, error) {
-	builds, err := s.builds(ctx, s.conn, "WHERE result < 0 ORDER BY id")
+	builds, err := s.builds(ctx, s.conn, "WHERE result = -1 ORDER BY id")
 	if err != nil {
 		return nil, err
 	}
 	list := make([]Unfinished, len(builds))
 	for i, b := range builds {
 		list[i].Build = b
-		if list[i].Steps, err = stepRows(ctx, s.conn, "WHERE build = ? AND result < 0 ORDER BY number", b.ID); err != nil {
+		if list[i].Steps, err = stepRows.list(ctx, s, s.conn, "WHERE build = ? AND result < 0 ORDER BY number", b.ID); err != nil {
 			return nil, err
 		}
-		if list[i].Logs, err = logRows(ctx, s.conn, "WHERE build = ? AND complete = 0 ORDER BY id", b.ID); err != nil {
+		if list[i].Logs, err = logRows.list(ctx, s, s.conn, "WHERE build = ? AND complete = 0 ORDER BY id", b.ID); err != nil {
 			return nil, err
 		}
 	}

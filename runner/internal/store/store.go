@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Store is an open database. Its methods may be called from many goroutines;
@@ -26,8 +27,11 @@ type Store struct {
 	logs   logIDs
 	wal    wal
 
+	commits atomic.Uint64
+	names   atomic.Pointer[nameIDs] // nil until the first is looked up
+
 	readMu sync.Mutex
-	reads  *sql.DB // nil until the first query
+	reads  *pool // nil until the first query
 }
 
 // readers bounds the connections that read at the same time.
@@ -113,10 +117,14 @@ func (s *Store) dsn(pragmas ...string) string {
 	return u.String()
 }
 
+// Version is another number after each commit that changed something, before
+// that commit returns. What is read after it was asked for is at least so new.
+func (s *Store) Version() uint64 { return s.commits.Load() }
+
 func busyTimeout() string { return fmt.Sprintf("busy_timeout(%d)", lockWait.Milliseconds()) }
 
 // reader returns the connections for reading.
-func (s *Store) reader() (*sql.DB, error) {
+func (s *Store) reader() (*pool, error) {
 	s.readMu.Lock()
 	defer s.readMu.Unlock()
 	if s.reads != nil {
@@ -134,8 +142,8 @@ func (s *Store) reader() (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(readers)
 	db.SetMaxIdleConns(readers)
-	s.reads = db
-	return db, nil
+	s.reads = &pool{db: db, stmts: map[string]*sql.Stmt{}}
+	return s.reads, nil
 }
 
 // Close waits for a commit that runs, and for queries, and leaves one tidy

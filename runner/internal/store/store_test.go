@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 
 // t0 is a time with nanoseconds.
 var t0 = time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)
+
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -197,7 +200,8 @@ func TestStart(t *testing.T) {
 	})
 	s = reopen(t, s)
 	want := Recovered{
-		ID: first.ID, Epoch: 2, NextRequest: 7, NextBuild: 10, NextLog: 22, Numbers: map[string]int64{"b": 109},
+		ID: first.ID, Epoch: 2, NextRequest: 7, NextBuild: 10, NextLog: 22,
+		NextWorker: 1, NextBuilder: 1, NextScheduler: 1, NextMail: 1, NextEntry: 1, Numbers: map[string]int64{"b": 109},
 		Requests:   []Request{open, running},
 		Unfinished: []Unfinished{{Build: building, Steps: []Step{stepOpen}, Logs: []Log{logOpen}}},
 	}

@@ -73,7 +73,7 @@ func (s *Store) pagesWritten(reset bool) (int, error) {
 }
 
 func (s *Store) checkpoint(ctx context.Context) error {
-	db, err := s.reader()
+	reads, err := s.reader()
 	if errors.Is(err, ErrClosed) {
 		return nil // closing copies everything
 	}
@@ -84,7 +84,7 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	// left for the one that holds up commits.
 	done := 0
 	for range 3 {
-		pages, copied, err := checkpoint(ctx, db, "PASSIVE")
+		pages, copied, err := checkpoint(ctx, reads.db, "PASSIVE")
 		if err != nil {
 			return s.explain(err)
 		}
@@ -117,7 +117,7 @@ func (s *Store) setBusyTimeout(ctx context.Context, d time.Duration) error {
 // checkpoint copies the write-ahead log into the database. It returns how many
 // pages the log has and how many of them are copied; that these differ, since
 // others use the log, is no error.
-func checkpoint(ctx context.Context, q querier, mode string) (pages, copied int, err error) {
+func checkpoint(ctx context.Context, q rowQuerier, mode string) (pages, copied int, err error) {
 	var busy int
 	if err := q.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &pages, &copied); err != nil {
 		return 0, 0, fmt.Errorf("checkpoint: %w", err)

@@ -13,9 +13,10 @@ import (
 // Under a load that never pauses, with readers, the write-ahead log starts over
 // again and again instead of growing.
 func TestWriteAheadLogStaysShort(t *testing.T) {
+	t.Parallel()
 	builds := int64(12_000)
-	if testing.Short() {
-		builds = 3_000
+	if testing.Short() || raceDetector {
+		builds = 4_000
 	}
 	s := mustOpen(t, filepath.Join(t.TempDir(), "state.db"))
 	mustStart(t, s)
@@ -71,10 +72,11 @@ func TestWriteAheadLogStaysShort(t *testing.T) {
 func TestLongReadHoldsUpNobody(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "state.db"))
 	mustStart(t, s)
-	db, err := s.reader()
+	reads, err := s.reader()
 	if err != nil {
 		t.Fatal(err)
 	}
+	db := reads.db
 	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +112,7 @@ func TestLongReadHoldsUpNobody(t *testing.T) {
 }
 
 func TestCommitsAndReadsSideBySide(t *testing.T) {
+	t.Parallel()
 	s := mustOpen(t, filepath.Join(t.TempDir(), "state.db"))
 	mustStart(t, s)
 	var group sync.WaitGroup

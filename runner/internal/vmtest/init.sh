@@ -32,7 +32,7 @@ while read -r name; do
 	(
 		echo 0 >"$group/cgroup.procs"
 		cd "/tests/$name" || exit 9
-		exec ./test -test.v -test.timeout 100s $(cat args) </dev/null 2>&1
+		exec ./test -test.v -test.timeout 12m $(cat args) </dev/null 2>&1
 	)
 	code=$?
 	echo "@time from ${before} s to $(cut -d' ' -f1 /proc/uptime) s"

@@ -1,0 +1,28 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"bothy/runner/config"
+)
+
+// A worker that dials in must never become one in this process.
+func TestOthersThanLocalWorkersAreAwaited(t *testing.T) {
+	for _, kind := range []config.WorkerKind{config.WorkerRemote, config.WorkerCommand} {
+		k, err := (&Runner{}).attach(config.Worker{Name: "far", Kind: kind}) // there is no place for local ones
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		gone := errors.New("gone")
+		cancel(gone)
+		if conn, err := k.Attach(ctx); conn != nil || !errors.Is(err, gone) {
+			t.Errorf("%s: attached %v, %v", kind, conn, err)
+		}
+		if err := k.Release(t.Context(), true); err != nil {
+			t.Error(err)
+		}
+	}
+}

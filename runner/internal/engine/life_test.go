@@ -1,0 +1,675 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bothy/runner/build"
+	"bothy/runner/config"
+	"bothy/runner/internal/queue"
+	"bothy/runner/internal/store"
+	"bothy/runner/worker"
+)
+
+// control asks something of worker "w".
+func (r *rig) control(a worker.Action) {
+	r.t.Helper()
+	if err := r.e.ControlWorker(r.t.Context(), "w", a, "ana", "disk swap"); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// w is worker "w" as others see it.
+func (r *rig) w() *WorkerView {
+	r.t.Helper()
+	settle()
+	v := r.e.Worker("w")
+	if v == nil {
+		r.t.Fatal("there is no worker w")
+	}
+	return v
+}
+
+// why is what keeps a request from worker "w".
+func (r *rig) why(k *Ticket) string {
+	r.t.Helper()
+	reasons, err := r.e.Why(r.t.Context(), k.ID)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	i := slices.IndexFunc(reasons, func(q queue.Reason) bool { return q.Worker == "w" })
+	if i < 0 {
+		r.t.Fatalf("request %d: nothing about w in %v", k.ID, reasons)
+	}
+	return reasons[i].Reason
+}
+
+// breaks is a script that cannot be carried out on its worker.
+func breaks(*fakeCommand) (worker.Exit, error) { return worker.Exit{}, errors.New("no such device") }
+
+// localBuilder is oneBuilder with a local worker.
+func localBuilder(steps ...config.Step) *config.Config {
+	c := oneBuilder(steps...)
+	c.Workers[0] = config.Worker{Name: "w", MaxBuilds: 2}
+	return c
+}
+
+// TestQuarantine, scenarios 4, 5 and 6: builds that raise, one after the other,
+// put their worker away for 10, 20, 40 … 3600 s; a FAILURE makes it short again.
+func TestQuarantine(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("compile", "raise")))
+		r.fleet.on("raise", breaks)
+		r.start()
+		r.want(r.build("b"), build.Exception)
+		for i, secs := range []int{10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600} {
+			d := time.Duration(secs) * time.Second
+			k := r.build("b")
+			if i == 11 {
+				r.fleet.on("raise", exits(1))
+			}
+			want := fmt.Sprintf("quarantined for %s more: step 'compile' of b #%d: no such device", worker.Countdown(d), i+1)
+			if why := r.why(k); why != want {
+				t.Errorf("why: %q, want %q", why, want)
+			}
+			began := time.Now()
+			r.wait(k)
+			if waited := time.Since(began); waited != d {
+				t.Errorf("quarantine %d lasted %s, want %s", i+1, waited, d)
+			}
+		}
+		r.fleet.on("raise", breaks)
+		r.want(r.build("b"), build.Exception) // the failure ended the canary
+		if q := r.w().State.Quarantine; q.Until.Sub(q.Since) != 10*time.Second {
+			t.Errorf("%+v", q)
+		}
+		for _, lg := range r.journal("w") {
+			if lg.What == "quarantined" && (lg.Build == 0 || !strings.Contains(lg.Reason, "step 'compile' of b #")) {
+				t.Errorf("%+v", lg)
+			}
+		}
+	})
+}
+
+// journal is what was recorded of a worker.
+func (r *rig) journal(name string) []store.Entry {
+	r.t.Helper()
+	p, err := r.store.SelectJournal(r.t.Context(), store.Select{Limit: store.NoLimit})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return slices.DeleteFunc(p.Rows, func(e store.Entry) bool { return e.Kind != aboutWorker || e.Name != name })
+}
+
+// TestQuarantineTriggers: what is the worker's fault, and what is not.
+func TestQuarantineTriggers(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		change   func(*rig)
+		result   build.Result
+		cause    build.Cause
+		evidence string
+	}{
+		{"prepare", func(r *rig) {
+			r.fleet.prepare = func(worker.BuildSpec) error { return errors.New("no room for a directory") }
+		}, build.Exception, build.CauseWorker, "b #1: worker w could not prepare the build: no room for a directory"},
+		{"panic", func(r *rig) {
+			r.fleet.on("work", func(*fakeCommand) (worker.Exit, error) { return worker.Exit{}, errors.New("spawner died") })
+		}, build.Exception, build.CauseWorker, "step 'work' of b #1: spawner died"},
+		{"decode_rc", func(r *rig) {
+			r.conf.Builders[0].Steps[0].DecodeRC = map[int]build.Result{3: build.Exception}
+			r.fleet.on("work", exits(3))
+		}, build.Exception, build.CauseStep, "step 'work' of b #1: exception (exit 3)"},
+		{"failure", func(r *rig) { r.fleet.on("work", exits(1)) }, build.Failure, "", ""},
+		{"not started", func(r *rig) {
+			r.fleet.on("work", func(*fakeCommand) (worker.Exit, error) { return worker.Exit{}, worker.ErrStart })
+		}, build.Failure, "", ""},
+		{"secret", func(r *rig) {
+			r.conf.Builders[0].Steps[0].Env = map[string]string{"X": "%(secret:none)s"}
+		}, build.Exception, build.CauseConfig, ""},
+		{"output", func(r *rig) {
+			r.fleet.on("work", func(*fakeCommand) (worker.Exit, error) {
+				return worker.Exit{Stopped: worker.SinkFailed, SinkErr: logsFull()}, nil
+			})
+		}, build.Exception, build.CauseDisk, ""},
+		{"oom", func(r *rig) {
+			r.fleet.on("work", func(*fakeCommand) (worker.Exit, error) {
+				return worker.Exit{Code: 137, OOM: &worker.OOM{Certain: true}}, nil
+			})
+		}, build.Failure, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, localBuilder(step("work", "work")))
+				tt.change(r)
+				r.start()
+				_, b := r.want(r.build("b"), tt.result)
+				if b.Cause != string(tt.cause) {
+					t.Errorf("cause %q", b.Cause)
+				}
+				q := r.w().State.Quarantine
+				if q.Reason != tt.evidence || r.w().State.Quarantined() != (tt.evidence != "") {
+					t.Errorf("%+v, want %q", q, tt.evidence)
+				}
+			})
+		})
+	}
+}
+
+// TestUnpauseEndsQuarantine, scenarios 7 and 8: with and without a pause before,
+// at once, all slots open, and the doubled delay kept.
+func TestUnpauseEndsQuarantine(t *testing.T) {
+	for _, pause := range []bool{false, true} {
+		t.Run(fmt.Sprint(pause), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, localBuilder(step("work", "raise")))
+				r.fleet.on("raise", breaks)
+				r.start()
+				r.want(r.build("b"), build.Exception)
+				if pause {
+					r.control(worker.Pause)
+					if w := r.w(); !w.State.Quarantined() {
+						t.Error("a pause ends a quarantine")
+					}
+				}
+				r.fleet.on("raise", sleeps(time.Minute))
+				a, b := r.build("b"), r.build("b")
+				began := time.Now()
+				r.control(worker.Unpause)
+				r.want(a, build.Success)
+				r.want(b, build.Success)
+				if d := time.Since(began); d != time.Minute {
+					t.Errorf("two builds took %s: not at once, or not side by side", d)
+				}
+				r.fleet.on("raise", breaks)
+				r.want(r.build("b"), build.Exception)
+				if q := r.w().State.Quarantine; q.Until.Sub(q.Since) != 10*time.Second {
+					t.Errorf("after good builds: %+v", q)
+				}
+				r.control(worker.Unpause)
+				r.want(r.build("b"), build.Exception)
+				if q := r.w().State.Quarantine; q.Until.Sub(q.Since) != 20*time.Second {
+					t.Errorf("the doubled delay is lost: %+v", q)
+				}
+			})
+		})
+	}
+}
+
+// TestCanary: after a quarantine one build runs alone; when it is good, all
+// slots are open again.
+func TestCanary(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "work")))
+		r.fleet.on("work", breaks)
+		r.start()
+		r.want(r.build("b"), build.Exception)
+		r.fleet.on("work", sleeps(time.Minute))
+		ks := r.submit(Submission{Builder: "b"}, Submission{Builder: "b"}, Submission{Builder: "b"})
+		pass(11 * time.Second)
+		if why := r.why(ks[1]); why != "tries one build after its quarantine: step 'work' of b #1: no such device" {
+			t.Errorf("why: %q", why)
+		}
+		if w := r.w(); len(w.Builds) != 1 || w.State.Quarantine.Canary != w.Builds[0] {
+			t.Errorf("%+v", w)
+		}
+		began := time.Now()
+		if err := r.e.StopBuild(t.Context(), r.w().Builds[0], "ana", "not this one"); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if w := r.w(); len(w.Builds) != 1 || w.State.Quarantine.Phase != worker.QuarantineTesting {
+			t.Errorf("after a canary that was cancelled: %+v", w.State.Quarantine)
+		}
+		r.want(ks[1], build.Success)
+		pass(0)
+		if w := r.w(); len(w.Builds) != 1 || w.State.Quarantine.Phase != worker.QuarantineNone {
+			t.Errorf("after a good canary: %+v", w)
+		}
+		more := r.build("b")
+		settle()
+		if w := r.w(); len(w.Builds) != 2 {
+			t.Errorf("%d builds run", len(w.Builds))
+		}
+		r.want(ks[2], build.Success)
+		r.want(more, build.Success)
+		if d := time.Since(began); d != 10*time.Second+2*time.Minute {
+			t.Errorf("it took %s", d)
+		}
+	})
+}
+
+// TestPause, scenario 9: the build finishes, nothing new starts, and a restart of
+// the master keeps the pause, with who, why and since when.
+func TestPause(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "work")))
+		r.fleet.on("work", sleeps(time.Minute))
+		r.start()
+		first := r.build("b")
+		pass(time.Second)
+		r.control(worker.Pause)
+		since := r.w().State.Paused.Since
+		second := r.build("b")
+		r.want(first, build.Success)
+		pass(time.Hour)
+		if why := r.why(second); why != "paused by ana: disk swap" {
+			t.Errorf("why: %q", why)
+		}
+		r.stop(Requeue)
+		r.start()
+		pass(time.Hour)
+		if p := r.w().State.Paused; p.By != "ana" || p.Reason != "disk swap" || !p.Since.Equal(since) {
+			t.Errorf("%+v", p)
+		}
+		r.control(worker.Unpause)
+		r.want(&Ticket{second.ID, r.pending(second.ID)}, build.Success)
+	})
+}
+
+// TestQuarantineOverRestart: it goes on with the time that remains.
+func TestQuarantineOverRestart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "work")))
+		r.fleet.on("work", breaks)
+		r.start()
+		r.want(r.build("b"), build.Exception)
+		r.want(r.build("b"), build.Exception)
+		k := r.build("b")
+		pass(5 * time.Second)
+		r.crash(false)
+		pass(5 * time.Second)
+		r.start()
+		began := time.Now()
+		if why := r.why(k); why != "quarantined for 10 s more: step 'work' of b #2: no such device" {
+			t.Errorf("why: %q", why)
+		}
+		r.fleet.on("work", nil)
+		r.want(&Ticket{k.ID, r.pending(k.ID)}, build.Success)
+		if d := time.Since(began); d != 10*time.Second {
+			t.Errorf("it took %s", d)
+		}
+	})
+}
+
+// TestTerminalIgnoresStates: bothy run without a server neither heeds nor writes
+// what was said of workers.
+func TestTerminalIgnoresStates(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "work")))
+		r.fleet.on("work", breaks)
+		r.start()
+		r.want(r.build("b"), build.Exception)
+		r.control(worker.Pause)
+		before := r.stored("w")
+		r.stop(Drain)
+
+		opt := r.opt
+		r.opt = func(o *Options) { o.Foreground = true }
+		r.start()
+		r.on(func(l *loop) { l.sessions["s"] = &session{} })
+		for range 3 { // no quarantine either
+			k := r.submit(Submission{Builder: "b", Session: "s"})[0]
+			began := time.Now()
+			r.want(k, build.Exception)
+			if time.Since(began) != 0 {
+				t.Error("a terminal waits for a worker")
+			}
+		}
+		if err := r.e.ControlWorker(t.Context(), "w", worker.Unpause, "ana", ""); !errors.Is(err, ErrConflict) {
+			t.Errorf("unpause: %v", err)
+		}
+		r.stop(Drain)
+		r.opt = opt
+		r.start()
+		if after := r.stored("w"); after != before {
+			t.Errorf("stored %s, before %s", after, before)
+		}
+	})
+}
+
+// stored is a worker's state as it is on disk.
+func (r *rig) stored(name string) string {
+	r.t.Helper()
+	var state string
+	r.on(func(l *loop) { state = string(l.registry.workers[name].State) })
+	return state
+}
+
+// TestStopLocal, scenario 12: an idle local worker is stopped and can be started
+// again; a busy one finishes its builds first, and start takes that back.
+func TestStopLocal(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "work")))
+		r.fleet.on("work", sleeps(time.Minute))
+		r.start()
+		r.control(worker.Stop)
+		if w := r.w(); w.State.Connected() || w.State.Link != worker.LinkStopped {
+			t.Errorf("%+v", w.State)
+		}
+		k := r.build("b")
+		pass(time.Hour)
+		if why := r.why(k); why != "stopped by ana: disk swap" {
+			t.Errorf("why: %q", why)
+		}
+		r.control(worker.Stop) // again: nothing
+		r.control(worker.Start)
+		r.want(k, build.Success)
+
+		k = r.build("b")
+		pass(time.Second)
+		r.control(worker.Stop)
+		next := r.build("b")
+		pass(time.Second)
+		if why := r.why(next); why != "ends after its builds, told to by ana: disk swap" {
+			t.Errorf("why: %q", why)
+		}
+		r.control(worker.Start)
+		r.want(next, build.Success)
+		k = r.build("b")
+		r.control(worker.Stop)
+		r.want(k, build.Success)
+		if w := r.w(); w.State.Link != worker.LinkStopped {
+			t.Errorf("%+v", w.State)
+		}
+		r.stop(Drain)
+		r.start()
+		r.want(r.build("b"), build.Success) // graceful ends when it attaches anew
+	})
+}
+
+// TestKillLocal, scenario 13: the builds of a killed local worker are RETRY
+// within a second and do not count; it is stopped until somebody starts it.
+func TestKillLocal(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "work"), step("tidy", "true", always)))
+		r.fleet.on("work", sleeps(time.Hour))
+		r.start()
+		ks := r.submit(Submission{Builder: "b"}, Submission{Builder: "b"})
+		pass(time.Minute)
+		for n := range 6 { // more than max_retries
+			began := time.Now()
+			r.control(worker.Kill)
+			if d := time.Since(began); d > time.Second {
+				t.Errorf("kill took %s", d)
+			}
+			if w := r.w(); w.State.Link != worker.LinkStopped || len(w.Builds) != 0 {
+				t.Errorf("%+v", w)
+			}
+			if used := r.host.inUse(); used != 0 {
+				t.Errorf("%d builds hold the machine", used)
+			}
+			for _, k := range ks {
+				row := r.row(k.ID)
+				builds := r.builds(k.ID)
+				if row.State != store.Pending || row.Retries != 0 || len(builds) != n+1 || builds[n].Result != build.Retry {
+					t.Fatalf("request %+v, builds %+v", row, builds)
+				}
+				mustContain(t, builds[n].Text, "worker w was killed by ana: disk swap")
+				mustEqual(t, "steps", r.steps(builds[n].ID), []string{"work cancelled"})
+			}
+			pass(time.Hour)
+			if why := r.why(ks[0]); why != "stopped by ana: disk swap" {
+				t.Errorf("why: %q", why)
+			}
+			r.control(worker.Start)
+			pass(time.Minute)
+		}
+		r.want(ks[0], build.Success)
+		r.want(ks[1], build.Success)
+		if !slices.ContainsFunc(r.journal("w"), func(e store.Entry) bool {
+			return e.What == "stopped" && e.Who == "ana" && e.Reason == "disk swap"
+		}) {
+			t.Errorf("journal: %+v", r.journal("w"))
+		}
+	})
+}
+
+// TestKillDoesNotWait: a build whose end hangs is recorded without it, and what
+// it still says does not count; its slot is free when it comes back.
+func TestKillDoesNotWait(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "work")))
+		r.fleet.on("work", sleeps(time.Hour))
+		first := true
+		r.fleet.ending = func(worker.BuildSpec) {
+			if first {
+				first = false
+				time.Sleep(30 * time.Second) // a directory that takes long to remove
+			}
+		}
+		r.start()
+		k := r.build("b")
+		pass(time.Minute)
+		began := time.Now()
+		r.control(worker.Kill)
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("kill took %s", d)
+		}
+		if b := r.builds(k.ID); len(b) != 1 || b[0].Result != build.Retry {
+			t.Errorf("%+v", b)
+		}
+		if used := r.host.inUse(); used != 1 {
+			t.Errorf("%d builds hold the machine", used)
+		}
+		r.control(worker.Start)
+		pass(time.Second)
+		if why := r.why(k); why != "its last build has not ended yet" {
+			t.Errorf("why: %q", why)
+		}
+		req, _ := r.want(k, build.Success)
+		if req.Attempts != 2 || req.Retries != 0 {
+			t.Errorf("%d attempts, %d retries", req.Attempts, req.Retries)
+		}
+		if d := time.Since(began); d < 30*time.Second+time.Hour || d > 31*time.Second+time.Hour {
+			t.Errorf("it took %s", d)
+		}
+	})
+}
+
+// TestStopRemote, scenarios 10 and 11: the worker's process is told to end when
+// it is idle; the flag stands until it attaches anew.
+func TestStopRemote(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, oneBuilder(step("work", "work")))
+		r.fleet.on("work", sleeps(time.Minute))
+		r.start()
+		settle()
+		w := r.fleet.kind("w")
+		r.control(worker.Stop)
+		pass(time.Second)
+		if v := r.w(); v.State.Connected() || !v.State.Graceful.Set() || w.told != 1 {
+			t.Errorf("told %d times; %+v", w.told, v.State)
+		}
+		for _, a := range []worker.Action{worker.Stop, worker.Kill} {
+			if err := r.e.ControlWorker(t.Context(), "w", a, "ana", ""); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "not connected") {
+				t.Errorf("%s: %v", a, err)
+			}
+		}
+		pass(time.Hour)
+		w.comes()
+		pass(time.Second)
+		if v := r.w(); !v.State.Connected() || v.State.Graceful.Set() {
+			t.Errorf("%+v", v.State)
+		}
+		k := r.build("b")
+		pass(time.Second)
+		r.control(worker.Stop)
+		pass(30 * time.Second)
+		if w.told != 1 {
+			t.Error("a busy worker was told to end")
+		}
+		r.want(k, build.Success)
+		pass(time.Second)
+		if v := r.w(); v.State.Connected() || w.told != 2 {
+			t.Errorf("told %d times; %+v", w.told, v.State)
+		}
+	})
+}
+
+// TestKillRemote, scenario 1: builds are RETRY within a second and wait for a
+// worker; one that does not obey is cut off after a second.
+func TestKillRemote(t *testing.T) {
+	for _, stubborn := range []bool{false, true} {
+		t.Run(fmt.Sprint(stubborn), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, oneBuilder(step("work", "work")))
+				r.fleet.on("work", sleeps(time.Hour))
+				r.start()
+				w := r.fleet.kind("w")
+				w.stubborn = stubborn
+				k := r.build("b")
+				pass(time.Minute)
+				began := time.Now()
+				r.control(worker.Kill)
+				if d := time.Since(began); d > time.Second {
+					t.Errorf("kill took %s", d)
+				}
+				if row, b := r.row(k.ID), r.builds(k.ID); b[0].Result != build.Retry || row.Retries != 0 {
+					t.Errorf("%+v, %+v", row, b[0])
+				}
+				if w.told != 1 {
+					t.Errorf("told %d times", w.told)
+				}
+				if stubborn {
+					if w.closed != 1 {
+						t.Errorf("closed %d times", w.closed)
+					}
+				} else {
+					pass(time.Hour)
+					if why := r.why(k); !strings.HasPrefix(why, "not connected: told to end by ana: disk swap") {
+						t.Errorf("why: %q", why)
+					}
+					w.comes()
+				}
+				r.want(k, build.Success)
+			})
+		})
+	}
+}
+
+// TestConnectedIsNotRestored, the second half of scenario 17.
+func TestConnectedIsNotRestored(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, oneBuilder(step("work", "work")))
+		r.start()
+		pass(time.Minute)
+		if v := r.w(); !v.State.Connected() || v.LastSeen.IsZero() || v.Info["os_id"] != "test" {
+			t.Errorf("%+v", v)
+		}
+		r.fleet.kind("w").lose(true)
+		r.crash(false)
+		attach := r.fleet.attach
+		r.opt = func(o *Options) {
+			o.Attach = func(w config.Worker) (worker.Kind, error) {
+				k, err := attach(w)
+				k.(*fakeKind).away = make(chan struct{})
+				return k, err
+			}
+		}
+		r.start()
+		if v := r.w(); v.State.Connected() || v.LastSeen.IsZero() || v.Info["os_id"] != "test" || v.State.Loss.Phase != worker.LossOpen {
+			t.Errorf("%+v", v)
+		}
+		r.fleet.kind("w").comes()
+		r.want(r.build("b"), build.Success)
+	})
+}
+
+// TestReadyAfterItsInfoIsStored: a worker takes no build before what it said
+// about itself is on disk.
+func TestReadyAfterItsInfoIsStored(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, oneBuilder(step("work", "true")))
+		r.start()
+		pass(time.Second)
+		back := r.fleet.kind("w").lose(true)
+		k := r.build("b")
+		r.disk.fail(errNoDisk)
+		back()
+		pass(time.Minute)
+		if v := r.w(); v.State.Connected() {
+			t.Errorf("%+v", v.State)
+		}
+		r.disk.fail(nil)
+		r.want(k, build.Success)
+	})
+}
+
+// TestControlIsOnDisk: an action is answered when it is on disk, and not before.
+func TestControlIsOnDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, localBuilder(step("work", "true")))
+		r.start()
+		pass(time.Second)
+		r.disk.fail(errNoDisk)
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		if err := r.e.ControlWorker(ctx, "w", worker.Pause, "ana", ""); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("pause while nothing can be recorded: %v", err)
+		}
+		r.disk.fail(nil)
+		pass(2 * time.Second)
+		r.control(worker.Pause)
+		r.crash(false)
+		r.start()
+		if !r.w().State.Paused.Set() {
+			t.Error("the pause is lost")
+		}
+		for _, tt := range []struct {
+			name   string
+			action worker.Action
+			err    error
+		}{{"x", worker.Pause, ErrUnknown}, {"w", "attached", nil}, {"w", "", nil}} {
+			err := r.e.ControlWorker(t.Context(), tt.name, tt.action, "", "")
+			if err == nil || tt.err != nil && !errors.Is(err, tt.err) {
+				t.Errorf("%s %s: %v", tt.action, tt.name, err)
+			}
+		}
+	})
+}
+
+// TestWorkersAreListed: in the order of their ids, which stay.
+func TestWorkersAreListed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		conf := localBuilder(step("work", "work"))
+		conf.Workers = append(conf.Workers, config.Worker{Name: "a"}, config.Worker{Name: "r", Kind: config.WorkerRemote})
+		r := newRig(t, conf)
+		r.fleet.on("work", sleeps(time.Minute))
+		r.start()
+		settle()
+		list := func() (names []string) {
+			for _, v := range r.e.Workers() {
+				names = append(names, fmt.Sprint(v.ID, " ", v.Name, " ", v.Kind, " ", v.State.Connected(), " ", v.Blocked(time.Now())))
+			}
+			return names
+		}
+		mustEqual(t, "workers", list(), []string{"1 w local true ", "2 a local true ", "3 r remote true "})
+		k := r.submit(Submission{Builder: "b", Worker: "a"})[0]
+		settle()
+		if v := r.e.Worker("a"); len(v.Builds) != 1 || v.State.Builds != 1 {
+			t.Errorf("%+v", v)
+		}
+		r.want(k, build.Success)
+		settle()
+		if v := r.e.Worker("a"); len(v.Builds) != 0 || v.State.Builds != 0 {
+			t.Errorf("%+v", v)
+		}
+		r.stop(Drain)
+
+		r.conf = complete(t, &config.Config{Workers: []config.Worker{{Name: "new"}, {Name: "r"}}, Builders: conf.Builders})
+		r.start()
+		settle()
+		mustEqual(t, "workers", list(), []string{"3 r local true ", "4 new local true "})
+		var known []string
+		for _, w := range r.e.KnownWorkers() {
+			known = append(known, fmt.Sprint(w.ID, w.Name, w.Removed.IsZero()))
+		}
+		mustEqual(t, "known", known, []string{"1wfalse", "2afalse", "3rtrue", "4newtrue"})
+	})
+}
