@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +23,8 @@ type event struct {
 	Action, Package, Test, Output string
 	Elapsed                       float64 // seconds
 }
+
+func byName(a, b [2]string) int { return slices.Compare(a[:], b[:]) }
 
 func main() {
 	known := regexp.MustCompile(strings.Join(os.Args[1:], "|"))
@@ -57,9 +61,9 @@ func main() {
 			if e.Test != "" {
 				continue // it is said with the package's end
 			}
-			for k, lines := range said { // of those that failed, or did not end
+			for _, k := range slices.SortedFunc(maps.Keys(said), byName) { // those that failed, or did not end
 				if k[0] == e.Package {
-					fmt.Printf("--- %s %s\n%s", k[0], k[1], strings.Join(lines, ""))
+					fmt.Printf("--- %s %s\n%s", k[0], k[1], strings.Join(said[k], ""))
 					delete(said, k)
 				}
 			}

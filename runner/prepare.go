@@ -8,15 +8,31 @@ import (
 	"bothy/runner/internal/secret"
 )
 
-// prepare makes ready what follows from a configuration. Nothing is asked for
-// its value yet: a store of secrets that is down keeps no master from starting.
-func prepare(c *config.Config, environ []string) (engine.Prepared, error) {
+// prepare makes ready what follows from a configuration. Of secrets only those
+// of the web are asked for now: a store of secrets that is down keeps no build
+// from starting that does not need it.
+func (r *Runner) prepare(ctx context.Context, c *config.Config, environ []string) (engine.Prepared, error) {
 	secrets, err := secret.New(c, environ)
 	if err != nil {
 		return engine.Prepared{}, err
 	}
-	return engine.Prepared{
+	web, err := r.webAccess(ctx, c, secrets)
+	if err != nil {
+		return engine.Prepared{}, err
+	}
+	p := engine.Prepared{
 		Secrets: secrets,
+		BaseEnv: engine.BaseEnv(environ, c.Machine.PassEnv),
 		Mailer:  func(ctx context.Context) (engine.Mailer, error) { return secrets.Relay(ctx, c.Mail) },
-	}, nil
+		Adopt: func() {
+			r.web.Store(web)
+			r.api.DropListeners()
+		},
+	}
+	if r.engine == nil {
+		r.web.Store(web) // the first: nobody can have asked yet
+	} else {
+		p.Restart = needRestart(r.engine.Config(), c)
+	}
+	return p, nil
 }

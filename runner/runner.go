@@ -27,17 +27,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bothy/localworker"
 	"bothy/runner/config"
+	"bothy/runner/internal/api"
 	"bothy/runner/internal/basedir"
 	"bothy/runner/internal/control"
 	"bothy/runner/internal/engine"
@@ -69,6 +70,9 @@ type Options struct {
 	// Environ is what the environment of steps is taken from, by an allow-list
 	// and [config.Machine.PassEnv]. Default: os.Environ().
 	Environ []string
+	// Auth says who makes a request to [Runner.Handler]. It may be called many
+	// times at once. Default: everybody may look, nobody may act.
+	Auth func(*http.Request) (Identity, error)
 }
 
 // Errors that a caller may want to tell apart, with errors.Is.
@@ -97,6 +101,9 @@ type Runner struct {
 	budget *localworker.Budget
 	local  *localworker.Host
 	engine *engine.Engine
+	api    *api.API
+	auth   func(*http.Request) (Identity, error)
+	web    atomic.Pointer[webAccess]
 	server *control.Server
 	pipe   *pipeListener
 
@@ -129,9 +136,9 @@ func Open(cfg *config.Config, o Options) (*Runner, error) {
 			log.Warn("configuration", "warning", w.String())
 		}
 	}
-	r := &Runner{conf: cfg, log: log, foreground: o.Foreground, done: make(chan struct{})}
+	r := &Runner{conf: cfg, log: log, foreground: o.Foreground, auth: o.Auth, done: make(chan struct{})}
 	if err := r.open(o); err != nil {
-		return nil, errors.Join(err, r.release())
+		return nil, errors.Join(err, r.release(false))
 	}
 	return r, nil
 }
@@ -198,30 +205,48 @@ func (r *Runner) open(o Options) error {
 		TextLogDir: filepath.Join(r.layout.Dir, "runs"),
 		CommitPace: commitPace,
 		BaseEnv:    engine.BaseEnv(environ, m.PassEnv),
-		Prepare:    func(_ context.Context, c *config.Config) (engine.Prepared, error) { return prepare(c, environ) },
-		Ballast:    r.holder.Ballast(),
+		Prepare: func(ctx context.Context, c *config.Config) (engine.Prepared, error) {
+			return r.prepare(ctx, c, environ)
+		},
+		Ballast: r.holder.Ballast(),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return r.newAPI()
 }
 
-// release lets go of what Open took.
-func (r *Runner) release() (err error) {
-	if r.local != nil {
-		err = errors.Join(err, r.local.Close())
+// release lets go of what Open took. With clean it leaves word that no process of
+// a build is left.
+func (r *Runner) release(clean bool) error {
+	// The last processes and the disk take their time side by side.
+	processes := make(chan error, 1)
+	go func() {
+		if r.local == nil {
+			processes <- nil
+			return
+		}
+		processes <- r.local.Close()
+	}()
+	var errs []error
+	if r.logs != nil {
+		errs = append(errs, r.logs.Close())
 	}
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	err := <-processes
+	errs = append(errs, err)
 	if r.budget != nil {
 		r.budget.Close()
 	}
-	if r.logs != nil {
-		err = errors.Join(err, r.logs.Close())
-	}
-	if r.store != nil {
-		err = errors.Join(err, r.store.Close())
-	}
 	if r.holder != nil {
-		err = errors.Join(err, r.holder.Close())
+		if clean && err == nil {
+			errs = append(errs, r.holder.Clean())
+		}
+		errs = append(errs, r.holder.Close())
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // Start begins to run builds and returns. It may be called once.
@@ -249,7 +274,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			swept = false // the next one tries again
 		}
 	}
-	r.server = control.NewServer(controlled{r}, nil, r.log)
+	r.server = control.NewServer(controlled{r}, r.trusted(), r.log)
 	r.pipe = newPipeListener()
 	r.serve(r.pipe)
 	if ln, err := r.holder.Listen(); err != nil {
@@ -259,13 +284,10 @@ func (r *Runner) Start(ctx context.Context) error {
 	}
 	go func() {
 		r.engine.Run()
+		r.api.Close()
 		err := r.server.Close()
 		r.serving.Wait()
-		err = errors.Join(err, r.local.Close())
-		if swept && err == nil {
-			err = r.holder.Clean()
-		}
-		r.err = errors.Join(err, r.release())
+		r.err = errors.Join(err, r.release(swept && err == nil))
 		close(r.done)
 	}()
 	return nil
@@ -332,7 +354,7 @@ func (r *Runner) end(ctx context.Context, mode engine.StopMode) error {
 	r.mu.Lock()
 	if !r.started && !r.closed {
 		r.closed = true
-		r.err = r.release()
+		r.err = r.release(false)
 		close(r.done)
 	}
 	r.closed = true
@@ -354,22 +376,6 @@ func (r *Runner) Done() <-chan struct{} { return r.done }
 // It is not the configured one where that lies on a file system on which
 // databases are unsafe.
 func (r *Runner) BaseDir() string { return r.layout.Dir }
-
-// Handler returns the Runner's HTTP interface: at present /healthz, which
-// answers 200 while requests are accepted and 503 otherwise.
-func (r *Runner) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, req *http.Request) {
-		ctx, cancel := context.WithTimeout(req.Context(), 5*time.Second)
-		defer cancel()
-		if err := r.engine.Healthy(ctx); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		io.WriteString(w, "ok\n")
-	})
-	return mux
-}
 
 // InProcessConn returns a connection to the Runner's control interface, the
 // one that "bothy run" speaks over a Unix socket, without a socket.
@@ -432,17 +438,31 @@ func (c controlled) Status(ctx context.Context) (control.Status, error) {
 
 func (c controlled) Drain() { c.r.engine.Stop(engine.Drain) }
 
+// reloadTime is how long a terminal waits for a master to notice that the file
+// they share was changed a moment ago.
+const reloadTime = 2 * time.Second
+
 // Accept refuses a terminal whose configuration is not the one this master has
 // loaded: it would run something else than the person sees in the file. If this
 // master is itself only a terminal's, the other waits for its end.
 func (c controlled) Accept(req control.RunRequest) error {
-	if len(req.Argv) > 0 || req.Digest == c.r.engine.Config().Digest {
+	same := func() bool { return len(req.Argv) > 0 || req.Digest == c.r.engine.Config().Digest }
+	if same() {
 		return nil
 	}
 	if c.r.foreground {
 		return control.ErrBusy
 	}
-	return fmt.Errorf("the running master (pid %d) has loaded another configuration than %s: restart it, or wait for it to end", os.Getpid(), req.File)
+	if req.File == c.r.engine.Config().File {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.Now().Add(reloadTime); time.Now().Before(end); <-tick.C {
+			if same() {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("the running master (pid %d) has loaded another configuration than %s: its log says why, or wait for it to end", os.Getpid(), req.File)
 }
 
 // pipeListener is a listener for connections within the process.

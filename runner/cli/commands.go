@@ -32,6 +32,17 @@ finish what runs, then exit.`,
 			run: runServe,
 		},
 		{
+			name:    "worker",
+			summary: "be a remote worker of a master, Buildbot's or Bothy's",
+			usage:   []string{"--master HOST:PORT --name NAME --password-file FILE [--protocol pb|msgpack] [--once]", "--tac FILE"},
+			about: `Connects to a master and runs what it is sent, as buildbot-worker does. A connection
+that is lost is made again, and what ran is ended. SIGTERM, SIGINT or SIGHUP: end when
+what runs has ended; a second signal: at once. Commands inherit PATH, HOME, LANG and
+their like, and what --pass-env names.`,
+			flags: workerFlags,
+			run:   runWorker,
+		},
+		{
 			name:    "init",
 			summary: "write a commented bothy.toml that fits the files here",
 			usage:   []string{"[--print]"},

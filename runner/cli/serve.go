@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
-	"time"
 
 	"bothy/runner"
 	"bothy/runner/config"
@@ -75,16 +73,12 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 	if err != nil {
 		return errors.Join(fmt.Errorf("listen for the web: %w", err), r.Kill(ctx))
 	}
-	web := &http.Server{
-		Handler: r.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
 	if err := r.Start(ctx); err != nil {
 		return errors.Join(err, ln.Close(), r.Kill(ctx))
 	}
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(ln) }()
-	log.Info("serving", "url", "http://"+ln.Addr().String()+"/", "basedir", r.BaseDir(), "builders", len(conf.Builders))
+	go func() { served <- r.Serve(ln) }()
+	log.Info("serving", "url", scheme(conf)+"://"+ln.Addr().String()+"/", "basedir", r.BaseDir(), "builders", len(conf.Builders))
 
 	var changed <-chan struct{}
 	if watch, err := watchFile(conf.File, log); err != nil {
@@ -94,9 +88,8 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 		changed = watch.changed
 	}
 
-	ended := make(chan error, 1)
 	stop := func(how func(context.Context) error) {
-		go func() { ended <- how(context.WithoutCancel(ctx)) }()
+		go func() { _ = how(context.WithoutCancel(ctx)) }() // Kill below tells how it went
 	}
 	stops := 0
 	for {
@@ -122,12 +115,19 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 			stop(r.Stop)
 			ctx = context.WithoutCancel(ctx)
 		case err := <-served:
-			if !errors.Is(err, http.ErrServerClosed) {
-				return errors.Join(fmt.Errorf("serve the web: %w", err), r.Stop(ctx))
+			if err != nil {
+				return errors.Join(err, r.Stop(ctx))
 			}
+			served = nil
 		case <-r.Done():
-			err := r.Kill(ctx) // what Done left to say
-			return errors.Join(err, web.Close())
+			return r.Kill(ctx) // what Done left to say
 		}
 	}
+}
+
+func scheme(conf *config.Config) string {
+	if conf.Web.TLSCert != "" {
+		return "https"
+	}
+	return "http"
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func (r *rig) keepBuilding(pace int) (stop func()) {
 
 // hammer has clients ask for one URL b.N times in all, each one after the other,
 // every client resting for pause after each answer.
-func hammer(b *testing.B, url string, clients int, pause time.Duration) {
+func hammer(b *testing.B, url string, clients int, pause time.Duration, headers ...string) {
 	b.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}}
 	defer client.CloseIdleConnections()
@@ -78,6 +79,10 @@ func hammer(b *testing.B, url string, clients int, pause time.Duration) {
 					return
 				}
 				req.Header.Set("Accept", "application/json")
+				for _, h := range headers {
+					name, v, _ := strings.Cut(h, ": ")
+					req.Header.Set(name, v)
+				}
 				resp, err := client.Do(req)
 				if err != nil {
 					b.Error(err)
@@ -121,12 +126,18 @@ const benchPace = 200 // builds a second beside
 func BenchmarkWorkers1000(b *testing.B) {
 	r := newRig(b, manyWorkers(1000))
 	for _, c := range []struct {
-		name  string
-		pause time.Duration
-	}{{"50clients", 0}, {"50clients-20perSecond", 50 * time.Millisecond}} {
+		name    string
+		pause   time.Duration
+		headers []string
+	}{
+		{"50clients", 0, nil},
+		{"50clients-gzip", 0, []string{"Accept-Encoding: gzip"}}, // not unpacked
+		{"50clients-10perSecond", 100 * time.Millisecond, nil},
+		{"50clients-10perSecond-gzip", 100 * time.Millisecond, []string{"Accept-Encoding: gzip"}},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			defer r.keepBuilding(benchPace)()
-			hammer(b, r.srv.URL+"/api/v2/workers", 50, c.pause)
+			hammer(b, r.srv.URL+"/api/v2/workers", 50, c.pause, c.headers...)
 		})
 	}
 	b.Run("encode", func(b *testing.B) {
@@ -179,7 +190,7 @@ func BenchmarkBuildsOfMillion(b *testing.B) {
 		pause      time.Duration
 	}{
 		{"latest100", "builds?limit=100&order=-buildid", 0},
-		{"latest100-20perSecond", "builds?limit=100&order=-buildid", 50 * time.Millisecond},
+		{"latest100-10perSecond", "builds?limit=100&order=-buildid", 100 * time.Millisecond},
 		{"ofBuilder", "builders/2/builds?limit=100&order=-number", 0},
 		{"failures", "builds?limit=100&order=-buildid&results=2", 0},
 		{"running", "builds?complete=false", 0},

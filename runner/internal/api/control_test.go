@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"bothy/runner/build"
 	"bothy/runner/config"
@@ -114,7 +113,6 @@ func TestControlWorker(t *testing.T) {
 	r.call("workers/99", "pause", `{}`).failed(404, codeInvalidRequest, "there is no worker 99")
 	r.call("workers/none", "pause", `{}`).failed(404, codeInvalidRequest, "there is no worker")
 	r.call("workers/1", "pause", fmt.Sprintf(`{"reason":%q}`, strings.Repeat("x", maxReason+1))).failed(400, codeInvalidParams, "more than")
-	r.call("workers/1", "start", `{}`).failed(409, codeServer, "")
 }
 
 // A busy local worker that is killed has no build when the answer comes.
@@ -156,14 +154,9 @@ func TestControlBuild(t *testing.T) {
 // waitDone waits for the end of a request by what the interface says.
 func waitDone(t *testing.T, r *rig, request int64) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		if r.get(fmt.Sprintf("buildrequests/%d", request)).one("buildrequests")["complete"] == true {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("request %d is never finished", request)
-		}
-	}
+	until(t, "the end of a request", func() bool {
+		return r.get(fmt.Sprintf("buildrequests/%d", request)).one("buildrequests")["complete"] == true
+	})
 }
 
 func TestControlRequest(t *testing.T) {
@@ -255,6 +248,7 @@ func FuzzRPC(f *testing.F) {
 	for _, s := range []string{
 		`{"jsonrpc":"2.0","method":"pause","id":1,"params":{"reason":"x"}}`, `[]`, `null`, `{"id":{}}`, `{"jsonrpc":"2.0","method":"x","id":null,"params":{}}`,
 		`{"jsonrpc":"2.0","method":"x","id":"é","params":{"priority":1e400}}`, `{"id":1e2}`, "\x00", `{"params":{"a":[[[[]]]]}}`,
+		"{\"id\":\"\x93\"}",
 	} {
 		f.Add([]byte(s))
 	}
@@ -264,12 +258,12 @@ func FuzzRPC(f *testing.F) {
 			if e := errorOf(err); e.status != 400 || e.text == "" {
 				t.Errorf("%q: %+v", body, e)
 			}
-			if r.id != nil && !json.Valid(r.id) {
+			if r.id != nil && !validJSON(r.id) {
 				t.Errorf("%q: id %q", body, r.id)
 			}
 			return
 		}
-		if !json.Valid(r.id) || r.params == nil {
+		if !validJSON(r.id) || r.params == nil {
 			t.Errorf("%q: %+v", body, r)
 		}
 		for name := range r.params {
@@ -279,4 +273,34 @@ func FuzzRPC(f *testing.F) {
 			r.params.object(name)
 		}
 	})
+}
+
+// A quarantine is shown with its evidence, and ends with unpause.
+func TestQuarantineIsShown(t *testing.T) {
+	conf := basic()
+	conf.Workers = []config.Worker{{Name: "w1"}}
+	conf.Builders = append(conf.Builders, config.Builder{Name: "bad", NoCollapse: true, Steps: []config.Step{named("try", "break")}})
+	r := newRig(t, conf)
+	s := r.dial()
+	s.consume("workers/1/state_updated")
+	_, b := r.done(r.build("bad"))
+	if b.Result != build.Exception {
+		t.Fatalf("the build is %v", b.Result)
+	}
+	const evidence = "step 'try' of bad #1: "
+	_, event := s.until("workers/1/state_updated")
+	for _, w := range []map[string]any{event, r.get("workers/w1").one("workers")} {
+		q, _ := w["quarantine"].(map[string]any)
+		if w["quarantined"] != true || w["paused"] != false || q["phase"] != "held" || q["next"] != 20.0 ||
+			!strings.HasPrefix(fmt.Sprint(q["reason"]), evidence) || !strings.HasPrefix(fmt.Sprint(w["blocked"]), "quarantined for ") {
+			t.Errorf("the worker is %v", w)
+		}
+		if until, _ := q["until"].(float64); until < 1e9 {
+			t.Errorf("until %v", q["until"])
+		}
+	}
+	r.get("workers?quarantined=1").want(200, `"total":1`)
+	r.get("workers/w1/journal?what=quarantined").want(200, `"total":1`, evidence)
+	r.call("workers/w1", "unpause", `{}`).is("null")
+	r.get("workers/w1").want(200, `"quarantined":false`, `"blocked":null`)
 }

@@ -137,18 +137,19 @@ func (c *Credentials) user(r *http.Request, addr netip.Addr, name, password stri
 	if known && c.isProven(mac) {
 		return id, nil
 	}
-	if wait := c.failed.begin(addr); wait > 0 {
-		return Identity{}, slowDown{wait}
+	// Many requests of a page come at once: they are one attempt. It outlives a
+	// client that goes away, so that this does not make the answer "wrong" for
+	// those who wait for it.
+	v, err, _ := c.flights.Do(string(mac[:])+addr.String(), func() (any, error) {
+		if wait := c.failed.begin(addr); wait > 0 {
+			return false, slowDown{wait}
+		}
+		return len(password) <= maxPassword && c.verifier.VerifyPassword(context.WithoutCancel(r.Context()), u.Hash, password), nil
+	})
+	if err != nil {
+		return Identity{}, err
 	}
-	right := len(password) <= maxPassword
-	if right {
-		// The computation outlives a client that goes away, so that going away
-		// does not make the answer "wrong" for others who wait for it.
-		v, _, _ := c.flights.Do(string(mac[:]), func() (any, error) {
-			return c.verifier.VerifyPassword(context.WithoutCancel(r.Context()), u.Hash, password), nil
-		})
-		right, _ = v.(bool)
-	}
+	right, _ := v.(bool)
 	if !right || !known {
 		c.log.Warn("login failed", "address", addr.String(), "user", shown(name))
 		return Identity{}, fmt.Errorf("wrong name or password: %w", ErrNoCredentials)

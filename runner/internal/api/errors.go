@@ -63,6 +63,8 @@ func errorOf(err error) *apiError {
 	switch {
 	case errors.Is(err, engine.ErrUnknown), errors.Is(err, store.ErrNotFound):
 		status, code = http.StatusNotFound, codeInvalidRequest
+	case errors.Is(err, engine.ErrConflict):
+		status, code = http.StatusConflict, codeServer
 	case errors.Is(err, engine.ErrDegraded), errors.Is(err, engine.ErrStopped), errors.Is(err, store.ErrClosed):
 		status, code = http.StatusServiceUnavailable, codeServer
 	}

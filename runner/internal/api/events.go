@@ -21,11 +21,15 @@ func (a *API) follow() (stop func(), err error) {
 		cancel()
 		return nil, err
 	}
-	n := a.names()
+	told := a.names() // what listeners know of builders
 	go func() {
 		defer cancel()
 		for ev := range events {
-			n = a.publish(&ev, n)
+			if a.publish(&ev); ev.Kind == engine.Reloaded {
+				n := a.names()
+				a.publishReload(told, n)
+				told = n
+			}
 		}
 		if ctx.Err() == nil { // it is the engine that has ended
 			a.hub.drop(errEnded)
@@ -38,8 +42,8 @@ func (a *API) follow() (stop func(), err error) {
 var everything = &query{limit: -1}
 
 // publish tells listeners of one event, under Buildbot's paths (the
-// eventPathPatterns of data/*.py). was are the names as of the event before.
-func (a *API) publish(ev *engine.Event, was *names) *names {
+// eventPathPatterns of data/*.py).
+func (a *API) publish(ev *engine.Event) {
 	n := a.names()
 	switch ev.Kind {
 	case engine.RequestNew:
@@ -80,12 +84,9 @@ func (a *API) publish(ev *engine.Event, was *names) *names {
 		a.publishScheduler(n, ev.Scheduler, "updated")
 	case engine.MailChanged:
 		a.publishMail(ev.Mail)
-	case engine.Reloaded:
-		a.publishReload(was, n)
 	case engine.Lagged:
 		a.hub.drop(errMissed)
 	}
-	return n
 }
 
 func id(n int64) string { return strconv.FormatInt(n, 10) }

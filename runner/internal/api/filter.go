@@ -41,8 +41,8 @@ type filter struct {
 	values []value
 }
 
-// match applies the filter to a value of its column. Null is unequal to
-// everything and neither lower nor higher than anything.
+// match applies the filter to a value of its column. Null is unequal to all but
+// null, and neither lower nor higher than anything.
 func (f *filter) match(k kind, v value) bool {
 	switch k {
 	case integers, texts:
@@ -72,8 +72,10 @@ func (f *filter) match(k kind, v value) bool {
 	return c >= 0
 }
 
+// among reports whether v is one of the values. compare finds null equal to null
+// and to nothing else.
 func (f *filter) among(v value) bool {
-	return !v.null && slices.ContainsFunc(f.values, func(w value) bool { return v.compare(w) == 0 })
+	return slices.ContainsFunc(f.values, func(w value) bool { return v.compare(w) == 0 })
 }
 
 // allowed says why an operator cannot be used on a column of kind k with n

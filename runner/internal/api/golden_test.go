@@ -63,6 +63,7 @@ func story(t *testing.T) *rig {
 	r.call("workers/w2", "pause", `{"reason": "new disk"}`).want(200)
 	r.call("forceschedulers/button", "force", `{"builderid": 2, "level": 3, "reason": "to see", "username": "Ana <ana@example.com>", "branch": "main"}`).want(200)
 	r.holds("hold")
+	until(t, "its step is on disk", func() bool { return r.get("builds/3/steps/1").status == 200 })
 	r.call("builders/hold", "force", `{"properties": {"x": [1, "y"]}, "priority": 5, "worker": "w1"}`).want(200)
 	return r
 }
@@ -258,6 +259,8 @@ func TestFiltersInDatabase(t *testing.T) {
 		"builders/test/builds":                   "1",
 		"buildrequests/2/builds":                 "2",
 		"builds?masterid=1":                      "1 2 3",
+		"builds?complete_at=null":                "3",
+		"builds?results__ne=null":                "1 2",
 	} {
 		if got := ids("builds", "buildid", path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
@@ -342,7 +345,7 @@ func TestCompressionAndETag(t *testing.T) {
 			}
 		}
 		if again := r.get("workers", same); again.status != 304 || len(again.body) != 0 || again.header.Get("ETag") != tag {
-			t.Errorf("the same again: %d, %d bytes, %v", again.status, len(again.body), again.header)
+			t.Errorf("%s again: %d, %d bytes, %v", tag, again.status, len(again.body), again.header)
 		}
 	}
 	r.call("workers/w-7", "pause", `{}`).want(200)

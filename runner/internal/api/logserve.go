@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,6 +73,15 @@ func lines(ctx context.Context, rd *logs.Reader, first, n int64, f func([]logs.L
 	return nil
 }
 
+// wholeLines are the lines that will not grow: what a client has read once it need
+// not read again. Those that may are the last ones.
+func wholeLines(batch []logs.Line) []logs.Line {
+	if i := slices.IndexFunc(batch, func(l logs.Line) bool { return l.Partial }); i >= 0 {
+		return batch[:i]
+	}
+	return batch
+}
+
 // serveContents answers with lines of a log: offset and limit are numbers of
 // lines. The answer is written while the log is read.
 func serveContents(w http.ResponseWriter, r *http.Request, c *call) error {
@@ -105,7 +115,7 @@ func serveContents(w http.ResponseWriter, r *http.Request, c *call) error {
 		switch name {
 		case "content":
 			s.text(`"`)
-			err = lines(r.Context(), rd, int64(q.offset), int64(q.limit), func(batch []logs.Line) error { return s.escaped(batch, l.logType() == "s") })
+			err = lines(r.Context(), rd, int64(q.offset), int64(q.limit), func(batch []logs.Line) error { return s.escaped(wholeLines(batch), l.logType() == "s") })
 			s.text(`"`)
 		case "firstline":
 			s.text(strconv.Itoa(q.offset))

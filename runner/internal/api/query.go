@@ -48,6 +48,7 @@ type query struct {
 	limit      int // < 0: none
 	offset     int
 	properties []string // names, or "*" for all
+	list       bool     // it is for a list, not for one row
 }
 
 // queryError is a mistake in a query: the answer is 400 with this text. The
@@ -78,7 +79,7 @@ func parseQuery(s *schema, raw string, collection bool) (*query, error) {
 	if err != nil {
 		return nil, badQuery("invalid query: %v", err)
 	}
-	q := &query{limit: -1}
+	q := &query{limit: -1, list: collection}
 	names, values := make([]string, 0, len(params)), 0
 	for name, vs := range params {
 		names = append(names, name)
@@ -133,6 +134,9 @@ func (q *query) param(s *schema, name string, values []string) (err error) {
 	f := filter{column: i, op: op}
 	for _, v := range values {
 		parsed, err := parseValue(k, v)
+		if v == "null" && s.columns[i].null && k != text && k != texts && (op == opEq || op == opNe || op == opIn || op == opNotIn) {
+			parsed, err = null, nil // not in Buildbot; a text may be "null"
+		}
 		if err != nil {
 			return badQuery("invalid filter value for %s", shown(name))
 		}

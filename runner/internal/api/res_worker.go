@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -113,14 +112,16 @@ func workersResource() *resource[workerRow] {
 			{column: column{name: "graceful", kind: boolean}, get: func(w *workerRow) value { return truth(w.state().Graceful.Set()) }},
 			{column: column{name: "connected_to", kind: object, doc: "the masters it is connected to"}, put: putConnectedTo},
 			{column: column{name: "configured_on", kind: object, doc: "the builders it may run"}, put: putConfiguredOn},
-			{column: column{name: "workerinfo", kind: object, doc: "what it said about itself; os_id, os_id_like, os_version_id and os_version_codename are always there"}, put: putWorkerInfo},
+			{column: column{name: "workerinfo", kind: object, doc: "what it said about itself; a list has the most important of it only. os_id, os_id_like, os_version_id and os_version_codename are always there"}, put: putWorkerInfo},
 
 			{column: column{name: "kind", kind: text, new: true, doc: "local, remote, or the driver of a latent worker"}, get: func(w *workerRow) value { return str(w.kind()) }},
 			{column: column{name: "link", kind: text, new: true, doc: "away, connected, ending (told to end) or stopped"}, get: func(w *workerRow) value { return str(w.state().Link) }},
 			{column: column{name: "connected", kind: boolean, new: true}, get: func(w *workerRow) value { return truth(w.state().Connected()) }},
 			{column: column{name: "last_seen", kind: stamp, null: true, new: true, doc: "when it was last connected; while it is, when it connected; null if it never was"}, get: func(w *workerRow) value { return at(w.lastSeen()) }},
 			{column: column{name: "configured_at", kind: stamp, null: true, new: true, doc: "when the configuration first named it"}, get: func(w *workerRow) value { return at(w.row.Configured) }},
+			{column: column{name: "removed_at", kind: stamp, null: true, new: true, doc: "when the configuration ceased to name it"}, get: func(w *workerRow) value { return at(w.removed()) }},
 			{column: column{name: "quarantined", kind: boolean, new: true, doc: "it takes no builds because of what it did"}, get: func(w *workerRow) value { return truth(w.state().Quarantined()) }},
+			{column: column{name: "quarantine", kind: object, null: true, new: true, doc: quarantineDoc}, put: putQuarantine},
 			{column: column{name: "missing", kind: boolean, new: true, doc: "it was reported as missing, and is still away"}, get: func(w *workerRow) value { return truth(w.state().Missing()) }},
 			{column: column{name: "blocked", kind: text, null: true, new: true, doc: "why it takes no builds; null if it does"}, get: func(w *workerRow) value { return orNull(w.blocked()) }},
 			{column: column{name: "builds", kind: integers, new: true, doc: "the ids of the builds that run on it, oldest first"}, get: func(w *workerRow) value { return nums(w.builds()) }},
@@ -148,25 +149,28 @@ func putConfiguredOn(b []byte, w *workerRow, _ *query) []byte {
 // what behaviour.md promises of os-release.
 var infoKeys = []string{"access_uri", "admin", "host", "version", "os_id", "os_id_like", "os_version_codename", "os_version_id"}
 
+// moreInfo are those that lists have, too. The rest is for who looks at one
+// worker: a thousand times the addresses in a distribution's os-release would be
+// most of a list.
+var moreInfo = []string{"address", "numcpus", "system"}
+
 // putWorkerInfo leaves out what is no plain value: a buildbot-worker reports its
 // whole environment and all its commands.
-func putWorkerInfo(b []byte, w *workerRow, _ *query) []byte {
+func putWorkerInfo(b []byte, w *workerRow, q *query) []byte {
 	info := w.info()
 	keys := slices.Clone(infoKeys)
-	for k, v := range maps.All(info) {
+	for k, v := range info {
 		switch v.(type) {
 		case nil, bool, string, int, int64, float64:
-			keys = append(keys, k)
+			if !q.list || slices.Contains(moreInfo, k) {
+				keys = append(keys, k)
+			}
 		}
 	}
 	slices.Sort(keys)
 	b = append(b, '{')
-	for i, k := range slices.Compact(keys) {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendString(b, k)
-		b = append(b, ':')
+	for _, k := range slices.Compact(keys) {
+		b = appendMember(b, k)
 		switch v := info[k].(type) {
 		case nil, bool, string, int, int64, float64:
 			b = appendAny(b, v)
@@ -177,53 +181,62 @@ func putWorkerInfo(b []byte, w *workerRow, _ *query) []byte {
 	return append(b, '}')
 }
 
-const marksDoc = "what is so of it beyond the usual, each with since, by and reason: paused; graceful; ended (told to end: it is ending or stopped); " +
-	"lost (away though it should be there; report: when that will be, or was, reported); removed (from the configuration); " +
-	"quarantine: phase (held, trial: the next build runs alone, testing: it runs), until, next (how long the next one lasts, in s), canary (the id of the build that tries it)"
+const (
+	marksDoc = "what else is so of it, each with since, by and reason: paused; graceful; ended (told to end: it is ending or stopped); " +
+		"lost (away though it should be there; report: when that will be, or was, reported)"
+	quarantineDoc = "null when it is trusted; else phase (held, trial: the next build runs alone, testing: it runs), since, until, reason (the evidence), " +
+		"next (how long the next one lasts, in s), canary (the id of the build that tries it)"
+)
+
+// appendMember begins another member of the object that b ends in.
+func appendMember(b []byte, name string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	return append(appendString(b, name), ':')
+}
+
+// appendMark writes what is between the braces of a mark.
+func appendMark(b []byte, m worker.Mark) []byte {
+	b = appendValue(appendMember(b, "since"), stamp, at(m.Since))
+	b = appendValue(appendMember(b, "by"), text, orNull(m.By))
+	return appendValue(appendMember(b, "reason"), text, orNull(m.Reason))
+}
 
 // putMarks writes one object with a member for each thing that is so.
 func putMarks(b []byte, w *workerRow, _ *query) []byte {
 	s := w.state()
 	b = append(b, '{')
-	open := len(b)
-	mark := func(name string, m worker.Mark) {
-		if !m.Set() {
-			return
+	for _, m := range []struct {
+		name string
+		mark worker.Mark
+	}{{"ended", s.End}, {"graceful", s.Graceful}, {"paused", s.Paused}} {
+		if m.mark.Set() {
+			b = append(appendMark(append(appendMember(b, m.name), '{'), m.mark), '}')
 		}
-		if len(b) > open {
-			b = append(b, ',')
-		}
-		b = append(appendString(b, name), `:{"since":`...)
-		b = appendValue(b, stamp, at(m.Since))
-		b = append(b, `,"by":`...)
-		b = appendValue(b, text, orNull(m.By))
-		b = append(b, `,"reason":`...)
-		b = append(appendValue(b, text, orNull(m.Reason)), '}')
 	}
-	more := func(name string, v value) {
-		b = append(appendString(append(b[:len(b)-1], ','), name), ':')
-		b = append(appendValue(b, integer, v), '}')
-	}
-	mark("ended", s.End)
-	mark("graceful", s.Graceful)
-	if s.Loss.Phase == worker.LossOpen || s.Loss.Phase == worker.LossTold {
-		mark("lost", worker.Mark{Since: s.Loss.Since, Reason: s.Loss.Reason})
+	if s.Loss.Phase == worker.LossOpen || s.Missing() {
 		report := s.MissingAt()
 		if s.Missing() {
 			report = s.Loss.Told
 		}
-		more("report", at(report))
+		b = appendMark(append(appendMember(b, "lost"), '{'), worker.Mark{Since: s.Loss.Since, Reason: s.Loss.Reason})
+		b = append(appendValue(appendMember(b, "report"), stamp, at(report)), '}')
 	}
-	mark("paused", s.Paused)
-	if q := &s.Quarantine; q.Phase != worker.QuarantineNone && q.Phase != "" {
-		mark("quarantine", worker.Mark{Since: q.Since, Reason: q.Reason})
-		more("until", at(q.Until))
-		more("next", num(int64(q.Next/time.Second)))
-		more("canary", orNone(q.Canary))
-		b = append(appendString(append(b[:len(b)-1], `,"phase":`...), q.Phase), '}')
-	}
-	mark("removed", worker.Mark{Since: w.removed()})
 	return append(b, '}')
+}
+
+func putQuarantine(b []byte, w *workerRow, _ *query) []byte {
+	q := &w.state().Quarantine
+	if q.Phase == worker.QuarantineNone || q.Phase == "" {
+		return append(b, "null"...)
+	}
+	b = appendString(appendMember(append(b, '{'), "phase"), q.Phase)
+	b = appendValue(appendMember(b, "since"), stamp, at(q.Since))
+	b = appendValue(appendMember(b, "until"), stamp, at(q.Until))
+	b = appendString(appendMember(b, "reason"), q.Reason)
+	b = appendAny(appendMember(b, "next"), int64(q.Next/time.Second))
+	return append(appendValue(appendMember(b, "canary"), integer, orNone(q.Canary)), '}')
 }
 
 // listWorkers lists what the engine knows: the configured workers with their

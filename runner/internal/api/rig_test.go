@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,7 +84,7 @@ func newRig(t testing.TB, conf *config.Config, options ...rigOptions) *rig {
 	}
 	r.api, err = New(Options{
 		Engine: r.e, Store: r.store, Logs: r.logs, Logger: quiet, Master: "host:/base", Version: "1.2.3",
-		Config:  func() *config.Config { return r.conf },
+		Config:  r.e.Config,
 		Machine: func() Machine { return Machine{Slots: 64, CPUs: 64, Memory: 1 << 36} },
 	})
 	if err != nil {
@@ -92,6 +93,9 @@ func newRig(t testing.TB, conf *config.Config, options ...rigOptions) *rig {
 	r.srv = httptest.NewServer(r.api.Handler(o.access))
 	go r.e.Run()
 	t.Cleanup(r.close)
+	until(t, "all workers are connected", func() bool {
+		return !slices.ContainsFunc(r.e.Workers(), func(v *engine.WorkerView) bool { return !v.State.Connected() })
+	})
 	return r
 }
 
@@ -369,5 +373,17 @@ func (r *rig) holds(builder string) {
 		}
 	case <-time.After(patience):
 		r.t.Fatalf("no build of %s holds", builder)
+	}
+}
+
+// until polls for what must come.
+func until(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	pause := time.NewTicker(5 * time.Millisecond)
+	defer pause.Stop()
+	for deadline := time.Now().Add(patience); !happened(); <-pause.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"bothy/runner/config"
 )
@@ -57,6 +58,9 @@ type rpc struct {
 // there is one that can be given back.
 func parseRPC(body []byte) (rpc, error) {
 	var r rpc
+	if !utf8.Valid(body) { // the id goes back as it is
+		return r, fail(http.StatusBadRequest, codeParse, "JSON parse error: not UTF-8")
+	}
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	if len(trimmed) > 0 && trimmed[0] == '[' && json.Valid(body) {
 		return r, badRequest("JSONRPC batch requests are not supported")

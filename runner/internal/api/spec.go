@@ -207,7 +207,7 @@ func (ep *endpoint) openGet(pattern string, params []any) obj {
 			openQuery("limit", "integer", "", false), openQuery("offset", "integer", "", false),
 			obj{
 				"name": "filter", "in": "query", "style": "form", "explode": true,
-				"description": "FIELD=VALUE (several: any of them) or FIELD__OPERATOR=VALUE with one of eq ne lt le gt ge contains in notin",
+				"description": "FIELD=VALUE (several: any of them) or FIELD__OPERATOR=VALUE with one of eq ne lt le gt ge contains in notin. For a field that is no text, null is a value, too (x-bothy)",
 				"schema":      obj{"type": "object", "additionalProperties": obj{"type": "string"}},
 			})
 		about["properties"] = obj{"total": obj{"type": "integer"}, "total_is_minimum": obj{"type": "boolean", "x-bothy": true}}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 )
@@ -110,7 +111,7 @@ func closeCode(err error) websocket.StatusCode {
 // are Buildbot's.
 func (h *hub) command(l *listener, frame []byte) []byte {
 	var c map[string]json.RawMessage
-	if err := json.Unmarshal(frame, &c); err != nil || c == nil {
+	if err := json.Unmarshal(frame, &c); err != nil || c == nil || !utf8.Valid(frame) { // the id goes back as it is
 		return wsError(nil, http.StatusBadRequest, "the frame is not a JSON object")
 	}
 	id, ok := c["_id"]

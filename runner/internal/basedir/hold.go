@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // errLocked says that another process, or another holder in this one, has the lock.
@@ -28,6 +29,13 @@ func (e *HeldError) Error() string {
 	}
 	return fmt.Sprintf("base directory %s is held by process %d", e.Dir, e.PID)
 }
+
+// A process that was killed while it was starting another leaves the lock to that
+// one until it is a program of its own.
+const (
+	linger     = 2 * time.Second
+	lingerPoll = 5 * time.Millisecond
+)
 
 // Holder is the one process that may write to a base directory. The operating
 // system takes the directory from a process that ends in whatever way.
@@ -53,8 +61,12 @@ func Hold(l Layout) (*Holder, error) {
 
 func (h *Holder) take() error {
 	err := tryLock(h.lock)
-	if errors.Is(err, errLocked) {
-		return &HeldError{Dir: h.layout.Dir, PID: readPID(h.lock)}
+	for deadline := time.Now().Add(linger); errors.Is(err, errLocked); err = tryLock(h.lock) {
+		pid := readPID(h.lock)
+		if pid == 0 || !gone(pid) || time.Now().After(deadline) {
+			return &HeldError{Dir: h.layout.Dir, PID: pid}
+		}
+		time.Sleep(lingerPoll)
 	}
 	if err != nil {
 		return fmt.Errorf("hold base directory: lock %s: %w", h.lock.Name(), err)
@@ -136,7 +148,7 @@ func readID(path string) (string, error) {
 		return id, nil
 	}
 	id := rand.Text()
-	return id, replace(path, id+"\n")
+	return id, replace(path, id+"\n", true)
 }
 
 // validID knows what [rand.Text] returns: 26 digits of base 32.
@@ -154,15 +166,16 @@ func readSmall(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, 4096))
 }
 
-// replace writes a small file so that it is there as a whole or not at all.
-func replace(path, content string) error {
+// replace writes a small file so that it is there as a whole or not at all. What
+// is of no use after a power cut need not be durable.
+func replace(path, content string, durable bool) error {
 	tmp := path + ".new"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteString(content)
-	if err == nil {
+	if err == nil && durable {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -37,7 +37,7 @@ func (h *Holder) Listen() (net.Listener, error) {
 	record := socketRecord(h.layout)
 	err = os.Chmod(path, 0o600)
 	if err == nil {
-		err = replace(record, path+"\n")
+		err = replace(record, path+"\n", false)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for commands: %w", err), l.Close())

@@ -45,6 +45,9 @@ func tryLock(f *os.File) error {
 	}
 }
 
+// gone reports whether there is no process pid.
+func gone(pid int) bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
 // socketDirs are where the control socket may be, the best first. env is the
 // value of XDG_RUNTIME_DIR.
 func socketDirs(env string) []string {

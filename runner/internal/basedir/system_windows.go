@@ -40,6 +40,9 @@ func tryLock(f *os.File) error {
 	return err
 }
 
+// gone is not asked on Windows: a process that is being made gets no lock there.
+func gone(int) bool { return false }
+
 // socketDirs are where the control socket may be: below the user's own
 // temporary directory, whose access list admits only the user.
 func socketDirs(string) []string { return []string{filepath.Join(os.TempDir(), "bothy")} }

@@ -24,7 +24,7 @@ import (
 )
 
 // rigs is how many masters are crashed side by side, each on a base directory of
-// its own: they wait for disks and for each other's processes.
+// its own: they wait for the disk and for processes most of the time.
 const rigs = 6
 
 // conf has builders for each way to be hit: quick ones, one with much output,
@@ -96,7 +96,6 @@ func TestCrash(t *testing.T) {
 // rig is a base directory whose masters are killed one after the other.
 type rig struct {
 	*testrig.Scene
-	t     *testing.T
 	base  string
 	env   []string
 	rand  *rand.Rand
@@ -111,8 +110,8 @@ type rig struct {
 func newRig(t *testing.T, seed, stream uint64) *rig {
 	t.Helper()
 	r := &rig{
-		Scene: testrig.NewScene(t, t.TempDir(), ""), t: t,
-		rand: rand.New(rand.NewPCG(seed, stream)), accepted: map[int64]string{},
+		Scene: testrig.NewScene(t, t.TempDir(), ""),
+		rand:  rand.New(rand.NewPCG(seed, stream)), accepted: map[int64]string{},
 	}
 	r.base, r.env = r.Path(".bothy"), r.Env
 	r.Configure("", strings.ReplaceAll(conf, "%LEDGER%", r.Path("ledger")))
@@ -136,7 +135,7 @@ func (r *rig) round(n int) {
 	} else {
 		m := r.Serve(r.base)
 		for _, dead := range r.dead {
-			testrig.NothingLeft(r.t, dead, "the next master's start", left)
+			testrig.NothingLeft(r.T, dead, "the next master's start", left)
 		}
 		r.dead = nil
 		ctx, cancel := context.WithCancel(context.Background())
@@ -158,7 +157,7 @@ func (r *rig) round(n int) {
 	if all {
 		r.dead = append(r.dead, mark)
 	} else {
-		r.worst = max(r.worst, testrig.NothingLeft(r.t, mark, "kill -9 of the master", left))
+		r.worst = max(r.worst, testrig.NothingLeft(r.T, mark, "kill -9 of the master", left))
 	}
 }
 
@@ -167,7 +166,7 @@ func (r *rig) kill(p *testrig.Process, all bool, after time.Duration) {
 	select {
 	case <-time.After(after):
 	case <-p.Ended:
-		r.t.Errorf("the master ended by itself: %s", p.All())
+		r.T.Errorf("the master ended by itself: %s", p.All())
 		return
 	}
 	pid := p.Cmd.Process.Pid
@@ -175,7 +174,7 @@ func (r *rig) kill(p *testrig.Process, all bool, after time.Duration) {
 		p.Signal(syscall.SIGSTOP)
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 		if err != nil {
-			r.t.Error(err)
+			r.T.Error(err)
 		}
 		for _, f := range tasks {
 			children, _ := os.ReadFile(f) // a thread may have ended
@@ -204,7 +203,7 @@ func (r *rig) submit(ctx context.Context, m *testrig.Master, own *rand.Rand) {
 	}
 	for i, id := range out.Requests {
 		if was, ok := r.accepted[id]; ok {
-			r.t.Errorf("request id %d was given out twice (%s, %s)", id, was, req.Builders[i])
+			r.T.Errorf("request id %d was given out twice (%s, %s)", id, was, req.Builders[i])
 		}
 		r.accepted[id] = req.Builders[i]
 	}

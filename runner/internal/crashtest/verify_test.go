@@ -25,52 +25,52 @@ func (r *rig) verify() {
 	for _, b := range builds {
 		switch {
 		case b.Result == build.None || b.Completed.IsZero():
-			r.t.Errorf("%s #%d still shows %q", b.Builder, b.Number, b.Text)
+			r.T.Errorf("%s #%d still shows %q", b.Builder, b.Number, b.Text)
 		case b.Result == build.Retry:
 			retries++
 		default:
 			completions[b.Request]++
 			if b.Builder == "quick" && !ran[fmt.Sprint(b.Number)] {
-				r.t.Errorf("quick #%d is %v, and did not run", b.Number, b.Result)
+				r.T.Errorf("quick #%d is %v, and did not run", b.Number, b.Result)
 			}
 		}
 		r.verifyLogs(rec, b)
 	}
 	for id, n := range completions {
 		if n > 1 {
-			r.t.Errorf("request %d has %d completions", id, n)
+			r.T.Errorf("request %d has %d completions", id, n)
 		}
 	}
 	for id, builder := range r.accepted {
 		q := rec.Request(id)
 		if q.State != store.Done || q.Result != build.Success || q.Builder != builder || completions[id] != 1 {
-			r.t.Errorf("accepted request %d (%s) is %v, %v, with %d completions: %s", id, builder, q.State, q.Result, completions[id], q.Text)
+			r.T.Errorf("accepted request %d (%s) is %v, %v, with %d completions: %s", id, builder, q.State, q.Result, completions[id], q.Text)
 		}
 	}
-	r.t.Logf("%d requests accepted, %d submits without an answer, %d builds, %d of them cut off; processes lived on for %v at most",
+	r.T.Logf("%d requests accepted, %d submits without an answer, %d builds, %d of them cut off; processes lived on for %v at most",
 		len(r.accepted), r.maybe, len(builds), retries, r.worst)
 }
 
 // verifyLogs compares the logs of a build with what its steps print: whole for
 // finished builds, a beginning of it for those that were cut off.
 func (r *rig) verifyLogs(rec *testrig.Records, b store.Build) {
-	rows, err := rec.Store.Logs(r.t.Context(), b.ID)
+	rows, err := rec.Store.Logs(r.T.Context(), b.ID)
 	if err != nil {
-		r.t.Error(err)
+		r.T.Error(err)
 	}
 	for _, row := range rows {
 		if row.Name != "stdio" || b.Builder != "lines" {
 			if !row.Complete {
-				r.t.Errorf("%s #%d: log %d is not complete", b.Builder, b.Number, row.ID)
+				r.T.Errorf("%s #%d: log %d is not complete", b.Builder, b.Number, row.ID)
 			}
 			continue
 		}
 		got, want := rec.Text(b, row), printed()[row.Step-1]
 		switch {
 		case b.Result == build.Retry && !strings.HasPrefix(want, got):
-			r.t.Errorf("%s #%d step %d was cut off, and its log is no beginning of what it prints", b.Builder, b.Number, row.Step)
+			r.T.Errorf("%s #%d step %d was cut off, and its log is no beginning of what it prints", b.Builder, b.Number, row.Step)
 		case b.Result != build.Retry && got != want:
-			r.t.Errorf("%s #%d step %d: log has %d bytes, want %d", b.Builder, b.Number, row.Step, len(got), len(want))
+			r.T.Errorf("%s #%d step %d: log has %d bytes, want %d", b.Builder, b.Number, row.Step, len(got), len(want))
 		}
 	}
 }

@@ -23,18 +23,34 @@ func TestBatchKeepsTheLastOfEachKey(t *testing.T) {
 		b.PutMeta("k", []byte(text))
 		b.DeleteBuilds(7, 8)
 	}
+	for _, text := range []string{"1", "2"} {
+		b.PutWorker(&Worker{ID: 1, Kind: text})
+		b.PutBuilder(&Builder{ID: 1, Description: text})
+		b.PutScheduler(&Scheduler{ID: 1, Who: text})
+		b.PutMail(&Mail{ID: 1, Error: text})
+		b.PutEntry(&Entry{ID: 1, What: text})
+		b.DeleteMails(7)
+		b.DeleteEntries(7)
+	}
 	b.PutStep(&Step{Build: 1, Number: 2, Text: "other"})
 	b.PutStep(&Step{Build: 2, Number: 1, Text: "other"})
-	if b.Len() != 9 {
-		t.Errorf("%d rows, want 9", b.Len())
+	if b.Len() != 16 {
+		t.Errorf("%d rows, want 16", b.Len())
 	}
 	newer.PutStep(&Step{Build: 1, Number: 1, Text: "3"})
 	newer.PutRequest(&Request{ID: 2, Text: "new"})
 	newer.DeleteRequests(8)
 	newer.DeleteLogs(8)
+	newer.PutWorker(&Worker{ID: 1, Kind: "3"})
+	newer.PutBuilder(&Builder{ID: 1, Description: "3"})
+	newer.PutScheduler(&Scheduler{ID: 1, Who: "3"})
+	newer.PutMail(&Mail{ID: 1, Error: "3"})
+	newer.PutEntry(&Entry{ID: 1, What: "3"})
+	newer.DeleteMails(8)
+	newer.DeleteEntries(8)
 	b.Merge(newer)
-	if b.Len() != 12 {
-		t.Errorf("%d rows, want 12", b.Len())
+	if b.Len() != 21 {
+		t.Errorf("%d rows, want 21", b.Len())
 	}
 	if got := b.steps.list[b.steps.index[stepKey{1, 1}]].Text; got != "3" {
 		t.Errorf("step is that of batch %s", got)
@@ -45,10 +61,14 @@ func TestBatchKeepsTheLastOfEachKey(t *testing.T) {
 	if got := b.requests.list[1].Text; got != "new" {
 		t.Errorf("second request is %q", got)
 	}
+	last := b.workers.list[0].Kind + b.builders.list[0].Description + b.schedulers.list[0].Who + b.mails.list[0].Error + b.entries.list[0].What
+	if last != "33333" {
+		t.Errorf("of batches %s", last)
+	}
 	empty := NewBatch()
 	empty.Merge(b)
 	empty.Merge(NewBatch())
-	if empty.Len() != 12 {
+	if empty.Len() != 21 {
 		t.Errorf("merged into an empty one: %d rows", empty.Len())
 	}
 }

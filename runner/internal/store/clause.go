@@ -10,13 +10,13 @@ import (
 type kind uint8
 
 const (
-	number kind = iota // an INTEGER
-	text               // a TEXT
-	boolean            // conditions on a column
-	moment             // nanoseconds, told in seconds
-	list               // a JSON list of texts
-	named              // the id of a name, in a table of names
-	pair               // two columns; the value is a StepID
+	number  kind = iota // an INTEGER
+	text                // a TEXT
+	boolean             // conditions on a column
+	moment              // nanoseconds, told in seconds
+	list                // a JSON list of texts
+	named               // the id of a name, in a table of names
+	pair                // two columns; the value is a StepID
 )
 
 // field is one field of a table as it is kept. Nothing in it comes from a caller.

@@ -22,7 +22,9 @@ func (s *Store) Commit(b *Batch) error {
 	b.unwritable = nil
 	ctx := context.Background()
 	w := writer{s: s, ctx: ctx}
+	s.naming(b)
 	err := s.transact(ctx, func() error { return w.write(b) })
+	s.naming(b)
 	if err != nil {
 		s.logs.unsettled = true
 		return fmt.Errorf("commit %d rows: %w", b.Len(), s.explain(err))

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	run := map[string]func(string) error{"crash": commitForever, "eio": commitThroughErrors}[name]
 	if run == nil {
 		if raceDetector { // -rapid.checks still has the last word
-			if err := flag.Set("rapid.checks", "20"); err != nil {
+			if err := flag.Set("rapid.checks", "10"); err != nil {
 				panic(err)
 			}
 		}
@@ -58,6 +58,7 @@ func commitForever(path string) error {
 	for n, log := r.NextRequest, r.NextLog; ; n, log = n+1, log+1 {
 		b := NewBatch()
 		numbered(b, n, log, r.Epoch)
+		told(b, n)
 		if err := s.Commit(b); err != nil {
 			return err
 		}
@@ -82,6 +83,13 @@ func numbered(b *Batch, n, log, epoch int64) {
 	b.PutLog(&Log{ID: log, Build: n, Step: 1, Name: "stdio", Ref: "r", Complete: true})
 }
 
+// told puts what is told about batch n: a mail and a line of the journal.
+func told(b *Batch, n int64) {
+	at := time.Unix(n, n).UTC()
+	b.PutMail(&Mail{ID: n, Key: strconv.FormatInt(n, 10), Build: n, Recipient: "r", Created: at, State: MailQueued})
+	b.PutEntry(&Entry{ID: n, Time: at, Kind: "build", Ref: n, What: "finished"})
+}
+
 // commitThroughErrors starts and commits ten batches, each as often as it takes,
 // and says how each attempt went. It is run with failing system calls.
 func commitThroughErrors(path string) error {
@@ -97,6 +105,7 @@ func commitThroughErrors(path string) error {
 	for n := r.NextRequest; n < r.NextRequest+10; n++ {
 		b := NewBatch()
 		numbered(b, n, r.NextLog+n, r.Epoch)
+		told(b, n)
 		for {
 			err := s.Commit(b)
 			if err == nil {

@@ -38,15 +38,16 @@ func TestPlansOfPages(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "state.db"))
 	sorted := "USE TEMP B-TREE FOR ORDER BY"
 	want := map[string][]string{
-		"newest":                 {"SCAN builds"},
-		"newest with properties": {"SCAN builds"},
-		"oldest":                 {"SCAN builds"},
-		"before":                 {"SEARCH builds USING INTEGER PRIMARY KEY (rowid<?)"},
-		"one":                    {"SEARCH builds USING INTEGER PRIMARY KEY (rowid=?)"},
-		"running":                {"SEARCH builds USING INDEX builds_result (result=?)", sorted},
-		"finished":               {"SCAN builds"},
-		"last finished":          {"SCAN builds USING INDEX builds_completed"},
-		"failed":                 {"SEARCH builds USING INDEX builds_result (result=?)"},
+		"newest":                   {"SCAN builds"},
+		"newest with properties":   {"SCAN builds"},
+		"newest with one property": {"SCAN builds"},
+		"oldest":                   {"SCAN builds"},
+		"before":                   {"SEARCH builds USING INTEGER PRIMARY KEY (rowid<?)"},
+		"one":                      {"SEARCH builds USING INTEGER PRIMARY KEY (rowid=?)"},
+		"running":                  {"SEARCH builds USING INDEX builds_result (result=?)", sorted},
+		"finished":                 {"SCAN builds"},
+		"last finished":            {"SCAN builds USING INDEX builds_completed"},
+		"failed":                   {"SEARCH builds USING INDEX builds_result (result=?)"},
 		"not good": slices.Concat(
 			[]string{"SEARCH builds USING INTEGER PRIMARY KEY (rowid=?)"},
 			slices.Repeat([]string{"SEARCH builds USING COVERING INDEX builds_result (result=?)"}, 4),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,16 +24,19 @@ func (t reading[R]) list(ctx context.Context, s *Store, q querier, what string, 
 	return t.read(ctx, s, q, clause{"SELECT " + t.columns + " FROM " + t.name + " " + what, args}, 0)
 }
 
-// read expects some number of rows, or more.
+// read expects a number of rows, unless there is but one.
 func (t reading[R]) read(ctx context.Context, s *Store, q querier, st clause, expect int) ([]R, error) {
 	c := newCells(1+strings.Count(t.columns, ", "), s.log)
-	list := make([]R, 0, expect)
+	var list []R
 	err := scan(ctx, q, func(rows *sql.Rows) error {
 		if err := rows.Scan(c.into...); err != nil {
 			return err
 		}
 		var r R
 		t.fill(&r, c)
+		if len(list) == 1 { // many questions are about one row
+			list = slices.Grow(list, expect)
+		}
 		list = append(list, r)
 		return nil
 	}, st.sql, st.args...)

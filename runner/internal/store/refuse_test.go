@@ -114,17 +114,21 @@ func dump(t interface {
 }, s *Store) (c contents) {
 	t.Helper()
 	ctx := context.Background()
+	q, rerr := s.reader()
+	if rerr != nil {
+		t.Fatal(rerr)
+	}
 	var err [10]error
-	c.Requests, err[0] = s.requests(ctx, s.conn, "ORDER BY id")
-	c.Builds, err[1] = s.builds(ctx, s.conn, "ORDER BY id")
-	c.Steps, err[2] = stepRows.list(ctx, s, s.conn, "ORDER BY build, number")
-	c.Logs, err[3] = logRows.list(ctx, s, s.conn, "ORDER BY id")
+	c.Requests, err[0] = s.requests(ctx, q, "ORDER BY id")
+	c.Builds, err[1] = s.builds(ctx, q, "ORDER BY id")
+	c.Steps, err[2] = stepRows.list(ctx, s, q, "ORDER BY build, number")
+	c.Logs, err[3] = logRows.list(ctx, s, q, "ORDER BY id")
 	c.Meta, err[4] = s.MetaPrefix(ctx, "")
-	c.Workers, err[5] = workerRows.list(ctx, s, s.conn, "ORDER BY id")
-	c.Builders, err[6] = builderRows.list(ctx, s, s.conn, "ORDER BY id")
-	c.Schedulers, err[7] = schedulerRows.list(ctx, s, s.conn, "ORDER BY id")
-	c.Mails, err[8] = mailRows.list(ctx, s, s.conn, "ORDER BY id")
-	c.Entries, err[9] = entryRows.list(ctx, s, s.conn, "ORDER BY id")
+	c.Workers, err[5] = workerRows.list(ctx, s, q, "ORDER BY id")
+	c.Builders, err[6] = builderRows.list(ctx, s, q, "ORDER BY id")
+	c.Schedulers, err[7] = schedulerRows.list(ctx, s, q, "ORDER BY id")
+	c.Mails, err[8] = mailRows.list(ctx, s, q, "ORDER BY id")
+	c.Entries, err[9] = entryRows.list(ctx, s, q, "ORDER BY id")
 	if err := errors.Join(err[:]...); err != nil {
 		t.Fatal(err)
 	}

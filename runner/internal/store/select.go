@@ -29,7 +29,7 @@ type Cond struct {
 	Values []any
 }
 
-// Sort orders by one field, None lowest.
+// Sort orders by one field, None lowest; times to the nanosecond.
 type Sort struct {
 	Field string
 	Desc  bool
@@ -44,7 +44,9 @@ type Select struct {
 	Where []Cond // all must hold
 	Order []Sort // what it leaves open, and all of it when empty, is by id
 	// Limit is how many rows are returned at most; 0: none, only their number.
-	Limit  int
+	Limit int
+	// Offset is how many rows are passed over, at about 100 ns each; the rows
+	// below an id are reached at once.
 	Offset int
 	// Properties names the properties that builds and requests are to have;
 	// "*" is all of them, none of them is the cheapest.

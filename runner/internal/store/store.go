@@ -28,6 +28,7 @@ type Store struct {
 	wal    wal
 
 	commits atomic.Uint64
+	named   atomic.Uint64           // see naming
 	names   atomic.Pointer[nameIDs] // nil until the first is looked up
 
 	readMu sync.Mutex

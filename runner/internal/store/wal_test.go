@@ -16,7 +16,7 @@ func TestWriteAheadLogStaysShort(t *testing.T) {
 	t.Parallel()
 	builds := int64(12_000)
 	if testing.Short() || raceDetector {
-		builds = 4_000
+		builds = 2_000
 	}
 	s := mustOpen(t, filepath.Join(t.TempDir(), "state.db"))
 	mustStart(t, s)

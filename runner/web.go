@@ -1,0 +1,195 @@
+package runner
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"reflect"
+	"sync"
+	"time"
+
+	"bothy/runner/config"
+	"bothy/runner/internal/api"
+	"bothy/runner/internal/control"
+	"bothy/runner/internal/secret"
+)
+
+// Identity is who makes a request to a [Runner.Handler], and what they may do:
+// each role includes those before it. Without a role they may not even look.
+type Identity struct {
+	Name string      // as it is shown and kept with what they do
+	Role config.Role // config.Viewer, Operator or Admin
+}
+
+// ErrNoCredentials is what [Options.Auth] returns, wrapped or not, for a request
+// that does not say whose it is: the answer is 401. Any other error is a 403.
+var ErrNoCredentials = api.ErrNoCredentials
+
+// Handler returns the Runner's HTTP interface: REST below /api/v2/, live events
+// at /ws and /sse/, /metrics, /badges/, /cc.xml and /healthz. Everybody may look
+// and nobody may act, unless [Options.Auth] says otherwise: the users and tokens
+// of the configuration count for [Runner.Serve] only. It may be mounted below a
+// prefix with http.StripPrefix.
+func (r *Runner) Handler() http.Handler {
+	if r.auth == nil {
+		return r.api.Handler(api.ReadOnly())
+	}
+	return r.api.Handler(api.Access{Identify: func(req *http.Request) (api.Identity, error) {
+		id, err := r.auth(req)
+		if err != nil && !errors.Is(err, ErrNoCredentials) {
+			err = fmt.Errorf("%w: %w", api.ErrForbidden, err)
+		}
+		return api.Identity(id), err
+	}})
+}
+
+// Serve answers HTTP on ln as the [web] table of the configuration says: its
+// users and tokens, its certificate; without users and tokens whoever reaches ln
+// may do everything, so ln must be a loopback address then. It returns nil when
+// the Runner has ended, and closes ln.
+func (r *Runner) Serve(ln net.Listener) error {
+	web := &http.Server{
+		Handler:           &webHandler{r: r, hosts: api.Hosts(ln.Addr(), r.engine.Config)},
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		ErrorLog:       slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
+	}
+	if r.web.Load().certificate != nil {
+		ln = tls.NewListener(ln, &tls.Config{
+			MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return r.web.Load().certificate, nil },
+		})
+	}
+	served := make(chan struct{})
+	defer close(served)
+	go func() {
+		select {
+		case <-r.done:
+			_ = web.Close() // cuts what is left; Serve returns its own error
+		case <-served:
+		}
+	}()
+	if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the web: %w", err)
+	}
+	return nil
+}
+
+// webAccess is who may do what by a configuration, and how the master proves
+// who it is.
+type webAccess struct {
+	credentials *api.Credentials // nil: whoever reaches the master may do everything
+	certificate *tls.Certificate
+}
+
+// webAccess looks up what the [web] table names.
+func (r *Runner) webAccess(ctx context.Context, c *config.Config, secrets *secret.Chain) (*webAccess, error) {
+	a := &webAccess{}
+	if len(c.Web.Users)+len(c.Web.Tokens) > 0 {
+		found, err := secrets.Passwords(ctx, &config.Config{Web: c.Web, Dir: c.Dir})
+		if err != nil {
+			return nil, err
+		}
+		var users []api.User
+		for _, u := range c.Web.Users {
+			users = append(users, api.User{Name: u.Name, Hash: found.Users[u.Name], Role: u.Role})
+		}
+		var tokens []api.Token
+		for _, t := range c.Web.Tokens {
+			tokens = append(tokens, api.Token{Name: t.Name, Secret: found.Tokens[t.Name], Role: t.Role})
+		}
+		a.credentials = api.NewCredentials(users, tokens, r.log)
+	}
+	if c.Web.TLSCert != "" {
+		cert, err := c.Abs(c.Web.TLSCert)
+		if err != nil {
+			return nil, fmt.Errorf("web.tls_cert: %w", err)
+		}
+		key, err := c.Abs(c.Web.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("web.tls_key: %w", err)
+		}
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("web.tls_cert, web.tls_key: %w", err)
+		}
+		a.certificate = &pair
+	}
+	return a, nil
+}
+
+// needRestart names the settings in which two configurations differ that count
+// from the next start on.
+func needRestart(old, new *config.Config) (keys []string) {
+	for _, s := range []struct {
+		key  string
+		same bool
+	}{
+		{"web.listen", old.Web.Listen == new.Web.Listen},
+		{"web.tls_cert", (old.Web.TLSCert == "") == (new.Web.TLSCert == "")},
+		{"machine", reflect.DeepEqual(old.Machine, new.Machine)},
+		{"store.keep_failed_workspaces", old.Store.KeepFailedWorkspaces == new.Store.KeepFailedWorkspaces},
+	} {
+		if !s.same {
+			keys = append(keys, s.key)
+		}
+	}
+	return keys
+}
+
+// webHandler is the interface for those whom the present configuration lets in.
+type webHandler struct {
+	r     *Runner
+	hosts func(string) bool
+
+	mu   sync.Mutex
+	made *webAccess
+	h    http.Handler
+}
+
+func (w *webHandler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	w.handler().ServeHTTP(rw, req)
+}
+
+func (w *webHandler) handler() http.Handler {
+	now := w.r.web.Load()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.made != now {
+		access := api.Open(w.hosts)
+		if now.credentials != nil {
+			access = now.credentials.Access(w.hosts)
+		}
+		w.made, w.h = now, w.r.api.Handler(access)
+	}
+	return w.h
+}
+
+// trusted is the interface on the control socket: only this user and root can
+// connect, and they may do everything.
+func (r *Runner) trusted() http.Handler {
+	return r.api.Handler(api.Access{Identify: func(req *http.Request) (api.Identity, error) {
+		name, err := url.QueryUnescape(req.Header.Get(control.UserHeader))
+		return api.Identity{Name: name, Role: config.Admin}, err
+	}})
+}
+
+// newAPI makes the HTTP interface of an engine that was made.
+func (r *Runner) newAPI() error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	r.api, err = api.New(api.Options{
+		Engine: r.engine, Store: r.store, Logs: r.logs, Config: r.engine.Config,
+		Machine: func() api.Machine { return api.Machine(r.budget.Capacity()) },
+		Master:  host + ":" + r.layout.Dir, Version: Version(), Logger: r.log,
+	})
+	return err
+}
