@@ -28,7 +28,7 @@ func runBuilders(ctx context.Context, c *call) error {
 		return err
 	}
 	var all []builderRow
-	rows, err := m.get(ctx, "builders", url.Values{"removed_at": {"null"}, "order": {"name"}}, &all)
+	rows, err := m.get(ctx, "builders", url.Values{"order": {"name"}}, &all)
 	if err != nil {
 		return failed(err)
 	}
@@ -50,6 +50,9 @@ func runBuilders(ctx context.Context, c *call) error {
 	now := time.Now()
 	t := columns{head: []string{"BUILDER", "LAST", "BUILD", "WHEN", "TOOK", "RUNNING", "PENDING", "TAGS", "DESCRIPTION"}}
 	for _, b := range all {
+		if !b.RemovedAt.IsZero() {
+			continue // of an earlier configuration
+		}
 		var last []buildRow
 		query := url.Values{"complete": {"true"}, "order": {"-buildid"}, "limit": {"1"}}
 		if _, err := m.get(ctx, fmt.Sprintf("builders/%d/builds", b.ID), query, &last); err != nil {

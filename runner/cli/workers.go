@@ -85,7 +85,7 @@ func runWorkers(ctx context.Context, c *call) error {
 		return err
 	}
 	var all []workerRow
-	rows, err := m.get(ctx, "workers", url.Values{"removed_at": {"null"}, "order": {"name"}}, &all)
+	rows, err := m.get(ctx, "workers", url.Values{"order": {"name"}}, &all)
 	if err != nil {
 		return failed(err)
 	}
@@ -95,6 +95,9 @@ func runWorkers(ctx context.Context, c *call) error {
 	now := time.Now()
 	t := columns{head: []string{"WORKER", "STATE", "BUILDS", "LAST SEEN", "SYSTEM", "VERSION", "WHY"}}
 	for _, w := range all {
+		if !w.RemovedAt.IsZero() {
+			continue // of an earlier configuration
+		}
 		st, state := w.state(now)
 		builds := fmt.Sprint(len(w.Builds))
 		if w.MaxBuilds > 0 {
