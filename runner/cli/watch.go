@@ -9,13 +9,17 @@ import (
 	"time"
 )
 
-// watchAgain is how long after a stream of events broke off it is asked for
-// again; what is watched is looked at that often then.
-const watchAgain = time.Second
+const (
+	// watchAgain is how long after a stream of events broke off it is asked for
+	// again.
+	watchAgain = time.Second
+	// lookAgain is how often is looked without an event: one look may have failed.
+	lookAgain = 5 * time.Second
+)
 
 // watch returns a channel that receives when something may have happened below
-// a path of events, such as "buildrequests/12/*", until ctx ends: at once, at
-// each event, and at least every watchAgain while no stream can be had. What
+// a path of events, such as "buildrequests/12/*", until ctx ends: at once, at each
+// event, and at least every watchAgain while no stream can be had. What
 // has happened is for the caller to ask.
 func (m *client) watch(ctx context.Context, path string) <-chan struct{} {
 	news := make(chan struct{}, 1)
@@ -25,6 +29,15 @@ func (m *client) watch(ctx context.Context, path string) <-chan struct{} {
 		default: // it has not looked yet
 		}
 	}
+	go func() {
+		for ctx.Err() == nil {
+			select {
+			case <-time.After(lookAgain):
+				tell()
+			case <-ctx.Done():
+			}
+		}
+	}()
 	go func() {
 		for ctx.Err() == nil {
 			m.stream(ctx, path, tell)

@@ -12,6 +12,10 @@ import (
 	"bothy/runner/worker"
 )
 
+// settleTime is how long a first listener waits for a commit. There is none while
+// the disk is full.
+const settleTime = 2 * time.Second
+
 // follow publishes the engine's events to the hub until stop is called or the
 // engine ends.
 func (a *API) follow() (stop func(), err error) {
@@ -22,6 +26,13 @@ func (a *API) follow() (stop func(), err error) {
 		return nil, err
 	}
 	told := a.names() // what listeners know of builders
+	// What was decided before and is not on disk yet would be in neither.
+	wait, done := context.WithTimeout(ctx, settleTime)
+	defer done()
+	if err := a.Engine.Settle(wait); err != nil && wait.Err() == nil {
+		cancel()
+		return nil, err
+	}
 	go func() {
 		defer cancel()
 		for ev := range events {

@@ -179,3 +179,10 @@ func (e *Engine) Subscribe(ctx context.Context, session string, kinds ...EventKi
 		}
 	}, nil
 }
+
+// Settle returns when all that has happened so far is on disk and was told.
+// A subscriber that reads the store after it misses nothing: what the store does
+// not say yet comes as an event.
+func (e *Engine) Settle(ctx context.Context) error {
+	return e.record(ctx, func(*loop) error { return nil })
+}
