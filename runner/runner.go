@@ -43,6 +43,7 @@ import (
 	"bothy/runner/internal/control"
 	"bothy/runner/internal/engine"
 	"bothy/runner/internal/logs"
+	"bothy/runner/internal/remote"
 	"bothy/runner/internal/store"
 	"bothy/runner/worker"
 )
@@ -104,6 +105,8 @@ type Runner struct {
 	api    *api.API
 	auth   func(*http.Request) (Identity, error)
 	web    atomic.Pointer[webAccess]
+	remote *remote.Listener
+	dialIn atomic.Pointer[dialIn]
 	server *control.Server
 	pipe   *pipeListener
 
@@ -167,6 +170,9 @@ func (r *Runner) open(o Options) error {
 	if errs := r.conf.CheckMachine(r.budget.Machine()); len(errs) > 0 {
 		return config.Errors(errs)
 	}
+	if err := r.newRemote(); err != nil {
+		return err
+	}
 	r.local, err = localworker.NewHost(localworker.HostOptions{
 		Budget: r.budget, BaseDir: r.layout.Dir, BaseID: r.holder.ID(), Version: Version(),
 		KeepFailed: max(0, r.conf.Store.KeepFailedWorkspaces), Logger: r.log,
@@ -229,6 +235,9 @@ func (r *Runner) release(clean bool) error {
 		processes <- r.local.Close()
 	}()
 	var errs []error
+	if r.remote != nil {
+		errs = append(errs, r.remote.Close())
+	}
 	if r.logs != nil {
 		errs = append(errs, r.logs.Close())
 	}
@@ -276,11 +285,15 @@ func (r *Runner) Start(ctx context.Context) error {
 	}
 	r.server = control.NewServer(controlled{r}, r.trusted(), r.log)
 	r.pipe = newPipeListener()
-	r.serve(r.pipe)
-	if ln, err := r.holder.Listen(); err != nil {
-		r.log.Warn("no control socket: bothy run cannot hand over to this master", "err", err)
-	} else {
-		r.serve(ln)
+	r.serving.Go(func() { r.serve(r.pipe) })
+	if r.foreground { // a terminal need not wait for what other terminals come by
+		r.serving.Go(func() {
+			if ln := r.socket(); ln != nil {
+				r.serve(ln)
+			}
+		})
+	} else if ln := r.socket(); ln != nil {
+		r.serving.Go(func() { r.serve(ln) })
 	}
 	go func() {
 		r.engine.Run()
@@ -293,14 +306,21 @@ func (r *Runner) Start(ctx context.Context) error {
 	return nil
 }
 
+// socket opens the control socket; nil: it cannot be.
+func (r *Runner) socket() net.Listener {
+	ln, err := r.holder.Listen()
+	if err != nil {
+		r.log.Warn("no control socket: bothy run cannot hand over to this master", "err", err)
+		return nil
+	}
+	return ln
+}
+
+// serve serves a control socket until the server is closed, and closes it.
 func (r *Runner) serve(ln net.Listener) {
-	r.serving.Add(1)
-	go func() {
-		defer r.serving.Done()
-		if err := r.server.Serve(ln); err != nil {
-			r.log.Error("control socket", "err", err)
-		}
-	}()
+	if err := r.server.Serve(ln); err != nil {
+		r.log.Error("control socket", "err", err)
+	}
 }
 
 // Run starts the Runner and blocks until ctx ends; then it stops as [Runner.Stop]
@@ -384,9 +404,12 @@ func (r *Runner) InProcessConn() (net.Conn, error) { return r.pipe.dial() }
 // host makes the budget what the engine asks for.
 type host struct{ b *localworker.Budget }
 
-func (h host) Capacity() (slots int, cpus float64, memory int64, blocked string) {
-	c := h.b.Capacity()
-	return c.Slots, c.CPUs, c.Memory, c.Blocked
+func (h host) Capacity() engine.Capacity {
+	c, others := h.b.Share()
+	return engine.Capacity{
+		Slots: c.Slots, CPUs: c.CPUs, Memory: c.Memory, Blocked: c.Blocked,
+		OtherBuilds: others.Builds, OtherNeed: others.Need,
+	}
 }
 
 func (h host) Reserve(n worker.Need) (slot any, release func(), ok bool) {

@@ -133,6 +133,7 @@ func needRestart(old, new *config.Config) (keys []string) {
 	}{
 		{"web.listen", old.Web.Listen == new.Web.Listen},
 		{"web.tls_cert", (old.Web.TLSCert == "") == (new.Web.TLSCert == "")},
+		{"remote.listen", old.Remote.Listen == new.Remote.Listen},
 		{"machine", reflect.DeepEqual(old.Machine, new.Machine)},
 		{"store.keep_failed_workspaces", old.Store.KeepFailedWorkspaces == new.Store.KeepFailedWorkspaces},
 	} {

@@ -94,13 +94,13 @@ func (w *fileWatch) run(last fileMark, log *slog.Logger) {
 
 func (w *fileWatch) close() error { return w.events.Close() }
 
-// reload loads the file again and has the master take it over. A file with
-// errors changes nothing.
-func reload(ctx context.Context, r *runner.Runner, file string, log *slog.Logger) {
+// reload loads the file again and has the master take it over; it returns what
+// then counts. A file with errors changes nothing: nil.
+func reload(ctx context.Context, r *runner.Runner, file string, log *slog.Logger) *config.Config {
 	next, warnings, err := config.Load(file)
 	if err != nil {
 		log.Error("the configuration was not loaded; nothing has changed", "file", file, "err", err)
-		return
+		return nil
 	}
 	for _, w := range warnings {
 		log.Warn(w.String())
@@ -109,6 +109,7 @@ func reload(ctx context.Context, r *runner.Runner, file string, log *slog.Logger
 	switch {
 	case err != nil:
 		log.Error("the configuration was not taken over; nothing has changed", "file", file, "err", err)
+		return nil
 	case len(changes) == 0:
 		log.Info("the configuration is as it was", "file", file)
 	default:
@@ -117,4 +118,5 @@ func reload(ctx context.Context, r *runner.Runner, file string, log *slog.Logger
 			log.Info("reload: " + c)
 		}
 	}
+	return next
 }

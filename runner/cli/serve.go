@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 
 	"bothy/runner"
 	"bothy/runner/config"
@@ -80,6 +81,25 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 	go func() { served <- r.Serve(ln) }()
 	log.Info("serving", "url", scheme(conf)+"://"+ln.Addr().String()+"/", "basedir", r.BaseDir(), "builders", len(conf.Builders))
 
+	workers := make(chan error, 1)
+	listening := false
+	listen := func() error { // once a remote worker is configured
+		if listening || !dialsIn(conf) {
+			return nil
+		}
+		ln, err := net.Listen("tcp", conf.Remote.Listen)
+		if err != nil {
+			return fmt.Errorf("listen for remote workers: %w", err)
+		}
+		listening = true
+		log.Info("awaiting workers", "address", ln.Addr().String())
+		go func() { workers <- r.ServeWorkers(ln) }()
+		return nil
+	}
+	if err := listen(); err != nil {
+		return errors.Join(err, r.Stop(ctx))
+	}
+
 	var changed <-chan struct{}
 	if watch, err := watchFile(conf.File, log); err != nil {
 		log.Warn("a change of the configuration takes a SIGHUP", "err", err)
@@ -88,6 +108,16 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 		changed = watch.changed
 	}
 
+	load := func() {
+		next := reload(ctx, r, conf.File, log)
+		if next == nil {
+			return
+		}
+		conf = next
+		if err := listen(); err != nil {
+			log.Error("remote workers cannot connect", "err", err)
+		}
+	}
 	stop := func(how func(context.Context) error) {
 		go func() { _ = how(context.WithoutCancel(ctx)) }() // Kill below tells how it went
 	}
@@ -100,7 +130,7 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 				log.Info("draining: finishing what runs")
 				stop(r.Shutdown)
 			case isReload(s):
-				reload(ctx, r, conf.File, log)
+				load()
 			case stops == 0:
 				stops++
 				log.Info("stopping: running builds are queued again", "signal", s.String())
@@ -110,7 +140,12 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 				stop(r.Kill)
 			}
 		case <-changed:
-			reload(ctx, r, conf.File, log)
+			load()
+		case err := <-workers:
+			if err != nil {
+				return errors.Join(err, r.Stop(ctx))
+			}
+			workers = nil
 		case <-ctx.Done():
 			stop(r.Stop)
 			ctx = context.WithoutCancel(ctx)
@@ -130,4 +165,9 @@ func scheme(conf *config.Config) string {
 		return "https"
 	}
 	return "http"
+}
+
+// dialsIn reports whether there are workers that connect by themselves.
+func dialsIn(conf *config.Config) bool {
+	return slices.ContainsFunc(conf.Workers, func(w config.Worker) bool { return w.Kind != config.WorkerLocal })
 }

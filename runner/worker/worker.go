@@ -38,6 +38,13 @@ type Conn interface {
 	Close() error
 }
 
+// Environer is a [Conn] to a worker whose commands start from an environment of
+// its own, not from the master's.
+type Environer interface {
+	// Environ returns it as "NAME=value". The caller must not change it.
+	Environ() []string
+}
+
 // Shutdowner is a [Conn] to a worker that has a process of its own. Shutdown
 // asks that to end and returns when the worker has heard it; the connection
 // then ends by itself. A worker without it ends when its connection is closed.

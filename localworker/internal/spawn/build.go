@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bothy/runner/worker"
@@ -54,6 +55,9 @@ type executor interface {
 	// limit returns the memory limit that the build's processes ran into and
 	// what was in use then; zero: unknown.
 	limit(build int64) (at, limit int64)
+	// alone tells whether nobody but processes of this executor can have been
+	// killed for want of memory since it was started.
+	alone() bool
 	// err says why the executor is dead, nil while it is not.
 	err() error
 	close() error
@@ -61,8 +65,9 @@ type executor interface {
 
 // Spawner is the place where one build at a time runs.
 type Spawner struct {
-	exec executor
-	log  *slog.Logger
+	exec  executor
+	log   *slog.Logger
+	tally *tally
 
 	mu    sync.Mutex
 	build *Build
@@ -85,11 +90,30 @@ func (s *Spawner) Begin(counter int64) (*Build, error) {
 		return nil, fmt.Errorf("begin build %d: counters start at 1", counter)
 	}
 	s.build = &Build{s: s, counter: counter, killed: make(chan struct{})}
+	s.tally.begin()
 	return s.build, nil
 }
 
+// tally counts the builds of a pool.
+type tally struct{ open, begun atomic.Int64 }
+
+func (t *tally) begin() { t.open.Add(1); t.begun.Add(1) }
+
+// over is called for each build at its end, or that of its spawner.
+func (b *Build) over() { b.once.Do(func() { b.s.tally.open.Add(-1) }) }
+
+// only tells whether one build is open and none was begun since the given count.
+func (t *tally) only(begun int64) bool { return t.open.Load() == 1 && t.begun.Load() == begun }
+
 // Close ends the spawner, and at once everything that still runs on it.
-func (s *Spawner) Close() error { return s.exec.close() }
+func (s *Spawner) Close() error {
+	s.mu.Lock()
+	if s.build != nil {
+		s.build.over()
+	}
+	s.mu.Unlock()
+	return s.exec.close()
+}
 
 // Build is one build on a spawner. Run and End are called one at a time;
 // Sample and Kill at any time.
@@ -98,6 +122,7 @@ type Build struct {
 	counter int64
 	step    int64
 	left    bool // processes may be running
+	once    sync.Once
 
 	orphans []worker.Process // ended when the spawner died
 
@@ -137,6 +162,7 @@ func (b *Build) End(ctx context.Context) (worker.Receipt, error) {
 	s.mu.Unlock()
 	defer func() {
 		s.pipes.shrink()
+		b.over()
 		s.mu.Lock()
 		s.build = nil
 		s.mu.Unlock()

@@ -29,6 +29,7 @@ const closePatience = 3 * time.Second
 type client struct {
 	hello
 	*helper
+	near    *neighbours // nil: the counter of OOM kills is ours alone, or all the machine's
 	ev      chan event
 	build   atomic.Int64 // the latest one
 	idle    atomic.Int64 // cgroup v1: memory in use when it began
@@ -46,14 +47,14 @@ type client struct {
 
 // startClient makes p, or a new process if it is nil, a spawner and waits until
 // it is ready.
-func startClient(ctx context.Context, h hello, p *helper) (*client, error) {
+func startClient(ctx context.Context, h hello, p *helper, near *neighbours) (*client, error) {
 	if p == nil {
 		var err error
 		if p, err = launch(h.base, h.epoch); err != nil {
 			return nil, err
 		}
 	}
-	c := &client{hello: h, helper: p, ev: make(chan event, 4), done: make(chan struct{})}
+	c := &client{hello: h, helper: p, near: near, ev: make(chan event, 4), done: make(chan struct{})}
 	go c.read()
 	if err := c.write(c.commands, opHello, &h, nil); err != nil {
 		c.close()
@@ -180,7 +181,7 @@ func (c *client) memory(build int64) (n int64) {
 		c.sampled.Store(true)
 		return max(0, memoryStat(c.memoryLeaf, "total_rss", "total_shmem")-c.idle.Load())
 	}
-	all, _ := descendants(c.proc.Pid)
+	all, _ := descendants(c.proc.pid)
 	for _, p := range all {
 		n += p.memory()
 	}
@@ -195,16 +196,26 @@ func memoryStat(group string, keys ...string) (n int64) {
 	return n
 }
 
-// limit looks for the tightest limit from the build's group upwards.
+// alone tells whether a kill by the shared counter can only have been the build's.
+func (c *client) alone() bool { return c.near != nil && c.near.undisturbed(c.mine) }
+
+// limit looks for the tightest limit from the build's group upwards, or from the
+// one it shares.
 func (c *client) limit(build int64) (at, limit int64) {
-	dir, name, peak := "", "/memory.max", "/memory.peak"
+	dir := ""
 	switch {
 	case c.buildMemory:
 		dir = buildGroup(c.group, build)
 	case c.memoryLeaf != "":
-		dir, name, peak = c.memoryLeaf, "/memory.limit_in_bytes", "/memory.max_usage_in_bytes"
+		dir = c.memoryLeaf
+	case c.near != nil:
+		dir = c.near.dir
 	default:
 		return 0, 0
+	}
+	name, peak := "/memory.max", "/memory.peak"
+	if exists(dir + oomControl) { // version 1
+		name, peak = "/memory.limit_in_bytes", "/memory.max_usage_in_bytes"
 	}
 	limit = math.MaxInt64
 	for ; exists(dir + name); dir = filepath.Dir(dir) {
@@ -252,9 +263,8 @@ func (c *client) wreck() []worker.Process {
 // reap waits for the spawner to end, and kills it when it takes too long.
 func (c *client) reap() {
 	c.once.Do(func() {
-		late := time.AfterFunc(closePatience, func() { c.proc.Kill() })
-		st, err := c.proc.Wait() // an error: somebody else waited for it
-		c.orderly = err == nil && st.Success()
+		late := time.AfterFunc(closePatience, c.proc.kill)
+		c.orderly, _ = c.proc.wait() // an error: somebody else waited for it
 		late.Stop()
 		close(c.done)
 	})
@@ -263,7 +273,8 @@ func (c *client) reap() {
 func (c *client) close() error {
 	c.fail(errors.New("closed"))
 	c.commands.Close()
-	err := c.control.Close()
+	// It sees the end of what we say, and that we are still there.
+	err := c.control.CloseWrite()
 	c.reap()
 	<-c.done
 	for range c.ev {

@@ -4,21 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// masterGroup is the cgroup that a master moves to, so that the one it was
-// started in can have controllers for its children (cgroup v2 allows processes
-// only at the leaves).
-const masterGroup = "bothy-master"
 
 // containment is what a pool found and made on this machine.
 type containment struct {
@@ -26,6 +18,7 @@ type containment struct {
 	pos position
 
 	mu      sync.Mutex
+	near    *neighbours
 	early   *helper // the first spawner, or nil
 	hello   hello   // what spawners are told, their leaves aside
 	support Support
@@ -34,22 +27,25 @@ type containment struct {
 
 func (c *containment) open(o Options) error {
 	c.o = o
+	var s *survey
 	if o.Early != nil {
-		c.early = o.Early.p
+		c.early, s = o.Early.p, o.Early.seen
+	} else {
+		s = look(o.BaseID)
 	}
-	c.pos = findPosition("/", os.Getpid())
+	c.pos, c.support.Text = s.pos, s.text
 	h := &c.hello
-	*h = hello{base: o.BaseID, epoch: o.Epoch, method: Leader}
-	if !mainCalled.Load() {
-		h.method = Group
-		c.say("this program did not call Helper first in main: builds have no spawner, and what they start can outlive a killed master")
+	*h = hello{base: o.BaseID, epoch: o.Epoch, method: s.best}
+	if o.Only != "" {
+		if !s.best.covers(o.Only) {
+			return fmt.Errorf("method %s is not available: %s", o.Only, strings.Join(s.text, "; "))
+		}
+		h.method = o.Only
 	}
-	if o.Only == "" || o.Only.cgroup() {
-		c.makeGroup()
-	}
-	if o.Only != "" && !c.settleFor(o.Only) {
-		c.close()
-		return fmt.Errorf("method %s is not available: %s", o.Only, strings.Join(c.support.Text, "; "))
+	if h.method.cgroup() {
+		if err := c.makeGroup(); err != nil {
+			return err
+		}
 	}
 	if h.method.spawner() {
 		if h.group != "" {
@@ -61,17 +57,15 @@ func (c *containment) open(o Options) error {
 	return nil
 }
 
-// settleFor takes a weaker method than the best.
-func (c *containment) settleFor(m Method) bool {
-	best := c.hello.method
-	c.hello.method = m
-	switch m {
-	case best:
+// covers tells whether what m needs is enough for another method.
+func (m Method) covers(other Method) bool {
+	switch other {
+	case m, Group:
 		return true
+	case Leader:
+		return m.spawner()
 	case Procs, CloneAlone:
-		return best == Clone
-	case Group:
-		return best == Leader
+		return m == Clone
 	}
 	return false
 }
@@ -80,211 +74,43 @@ func (c *containment) say(format string, a ...any) {
 	c.support.Text = append(c.support.Text, fmt.Sprintf(format, a...))
 }
 
-// makeGroup makes the cgroup of all builds, and finds out how commands get into it.
-func (c *containment) makeGroup() {
-	if c.pos.unified == "" {
-		c.say("there is no cgroup v2 hierarchy here that this process is in")
-		return
-	}
-	home := builderHome(c.pos.unified)
-	group := home + "/" + groupName(c.o.BaseID, c.o.Epoch)
+// makeGroup makes the cgroup of all builds.
+func (c *containment) makeGroup() error {
+	group := builderHome(c.pos.unified) + "/" + groupName(c.o.BaseID, c.o.Epoch)
 	if err := unix.Mkdir(group, 0o755); err != nil && err != unix.EEXIST {
-		c.say("no cgroup can be made in %s: %v", home, err)
-		return
-	}
-	err := probeClone(group)
-	switch {
-	case err == nil && c.hello.method == Leader:
-		c.hello.method = Clone
-	case err == nil:
-		c.hello.method = CloneAlone
-	case c.hello.method == Leader:
-		c.say("processes cannot be born in a cgroup (%v); the spawner puts them there", err)
-		c.hello.method = Procs
-	default:
-		c.say("processes cannot be born in a cgroup (%v)", err)
-		removeGroup(group)
-		return
+		return fmt.Errorf("make cgroup %s: %w", group, err)
 	}
 	c.hello.group, c.hello.home = group, c.pos.unified
 	c.say("each command gets a cgroup below %s", group)
-}
-
-// probeClone has a child born in a fresh cgroup. clone3 may be forbidden
-// (seccomp); and where our own cgroup was ever killed, children are born dead
-// (Linux 6.18). The child tries to execute nothing: that it can say so shows
-// that it lived, and is quicker than any program.
-func probeClone(group string) error {
-	leaf := group + "/probe" + strconv.Itoa(os.Getpid())
-	if err := unix.Mkdir(leaf, 0o755); err != nil {
-		return err
-	}
-	defer removeGroupSoon(leaf, time.Second)
-	sys := &syscall.SysProcAttr{}
-	fd, err := bornIn(sys, leaf)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	pid, err := syscall.ForkExec("", []string{""}, &syscall.ProcAttr{Sys: sys})
-	if err != nil {
-		if err == unix.ENOENT {
-			return nil
-		}
-		return err
-	}
-	var ws unix.WaitStatus
-	for err = unix.EINTR; err == unix.EINTR; {
-		_, err = unix.Wait4(pid, &ws, 0, nil)
-	}
-	return fmt.Errorf("it was born dead (%v)", ws.Signal())
-}
-
-// builderHome returns the group in which the builds' group is made.
-func builderHome(own string) string {
-	if filepath.Base(own) == masterGroup {
-		return filepath.Dir(own)
-	}
-	return own
-}
-
-// delegate gives the builds' groups a memory controller where we may: in the
-// true root, or in a group that was handed to us and that holds nobody else.
-func (c *containment) delegate(home string) {
-	if !hasWord(home+"/cgroup.controllers", "memory") {
-		c.say("no memory controller is handed down to %s: memory is sampled", home)
-		return
-	}
-	if !hasWord(home+"/cgroup.subtree_control", "memory") {
-		if err := c.handDown(home); err != nil {
-			c.say("the builds get no memory controller: %v", err)
-			return
-		}
-	}
-	group := c.hello.group
-	for _, w := range []string{"+memory", "+pids", "+cpu"} {
-		writeFile(group+"/cgroup.subtree_control", w)
-	}
-	if !hasWord(group+"/cgroup.subtree_control", "memory") {
-		c.say("the builds get no memory controller: %s refuses it", group)
-		return
-	}
-	c.hello.buildMemory = true
-	c.support.Memory = "v2"
-	if c.o.Memory > 0 {
-		if err := writeFile(group+"/memory.max", strconv.FormatInt(c.o.Memory, 10)); err != nil {
-			c.say("the builds' memory cannot be limited: %v", err)
-		}
-	}
-}
-
-func (c *containment) handDown(home string) error {
-	root := !exists(home + "/cgroup.type") // only the true root has no type
-	if !root {
-		switch {
-		case !delegated(home):
-			return fmt.Errorf("%s is not delegated to this process", home)
-		case !c.alone(home):
-			return fmt.Errorf("other processes live in %s", home)
-		}
-		leaf := home + "/" + masterGroup
-		if err := unix.Mkdir(leaf, 0o755); err != nil && err != unix.EEXIST {
-			return fmt.Errorf("make %s: %w", leaf, err)
-		}
-		c.moved = true
-		if err := c.enter(leaf); err != nil {
-			c.moveBack(home)
-			return fmt.Errorf("move to %s: %w", leaf, err)
-		}
-		c.hello.home = leaf
-	}
-	err := writeFile(home+"/cgroup.subtree_control", "+memory")
-	if err != nil {
-		c.moveBack(home)
-		return fmt.Errorf("hand the memory controller down from %s: %w", home, err)
-	}
-	for _, w := range []string{"+pids", "+cpu"} {
-		writeFile(home+"/cgroup.subtree_control", w)
-	}
 	return nil
-}
-
-func (c *containment) moveBack(home string) {
-	if !c.moved {
-		return
-	}
-	for _, w := range []string{"-memory", "-pids", "-cpu"} {
-		writeFile(home+"/cgroup.subtree_control", w)
-	}
-	if c.enter(home) == nil {
-		unix.Rmdir(home + "/" + masterGroup)
-		c.moved, c.hello.home = false, home
-	}
-}
-
-// enter moves this process and its first spawner into a cgroup.
-func (c *containment) enter(dir string) error {
-	if err := enter(dir); err != nil || c.early == nil {
-		return err
-	}
-	return writeFile(dir+"/cgroup.procs", strconv.Itoa(c.early.proc.Pid))
-}
-
-// delegated tells whether a group was handed to us: systemd marks those of
-// units with Delegate=yes, a user owns his own, and a container its root.
-func delegated(home string) bool {
-	var b [1]byte
-	for _, name := range []string{"trusted.delegate", "user.delegate"} {
-		if n, err := unix.Getxattr(home, name, b[:]); err == nil && n == 1 && b[0] == '1' {
-			return true
-		}
-	}
-	var st, up unix.Stat_t
-	if unix.Stat(home, &st) != nil {
-		return false
-	}
-	if uid := os.Getuid(); uid != 0 {
-		return int(st.Uid) == uid
-	}
-	return unix.Stat(filepath.Dir(home), &up) == nil && st.Dev != up.Dev // a mount's root
-}
-
-// alone tells whether nobody but this process and its first spawner lives in a group.
-func (c *containment) alone(home string) bool {
-	for _, pid := range procs(home) {
-		if pid != os.Getpid() && (c.early == nil || pid != c.early.proc.Pid) {
-			return false
-		}
-	}
-	return true
-}
-
-func hasWord(name, word string) bool {
-	for w := range strings.FieldsSeq(readFile(name)) {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // watchMemory finds the counter of OOM kills, and on cgroup v1 makes the group
 // below which each spawner gets one of its own.
 func (c *containment) watchMemory() {
 	h := &c.hello
-	switch {
-	case h.buildMemory:
+	if h.buildMemory {
 		return
-	case h.home != "" && exists(h.home+"/memory.events"):
-		h.oomFile = h.home + "/memory.events"
+	}
+	if c.pos.memory != "" && !c.o.shareMemory {
+		c.makeMemoryGroup()
+	}
+	shared := ""
+	switch {
+	case exists(c.pos.unified + "/memory.events"):
+		shared, h.oomFile = c.pos.unified, c.pos.unified+"/memory.events"
 	case c.pos.memory != "":
-		h.oomFile = c.pos.memory + oomControl
+		shared, h.oomFile = c.pos.memory, c.pos.memory+oomControl
 	default:
 		h.oomFile = "/proc/vmstat"
 	}
-	if c.pos.memory == "" {
-		return
+	if h.memoryLeaf == "" && shared != "" {
+		c.near = lookAround(shared)
 	}
+}
+
+func (c *containment) makeMemoryGroup() {
+	h := &c.hello
 	group := c.pos.memory + "/" + groupName(h.base, h.epoch)
 	if err := unix.Mkdir(group, 0o755); err != nil && err != unix.EEXIST {
 		c.say("no memory group can be made in %s: %v", c.pos.memory, err)
@@ -313,7 +139,7 @@ func (c *containment) start(ctx context.Context, slot int64) (executor, error) {
 	if h.memoryLeaf != "" {
 		h.memoryLeaf += "/w" + strconv.FormatInt(slot, 10)
 	}
-	e, err := startClient(ctx, h, early)
+	e, err := startClient(ctx, h, early, c.near)
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,7 @@ type job struct {
 
 func (j *jobs) events() <-chan event          { return j.ev }
 func (j *jobs) limit(int64) (at, limit int64) { return 0, 0 }
+func (j *jobs) alone() bool                   { return false }
 
 func (j *jobs) err() error {
 	j.mu.Lock()

@@ -15,7 +15,7 @@ import (
 type helper struct {
 	control  *net.UnixConn // stops to the spawner, events back
 	commands *net.UnixConn
-	proc     *os.Process
+	proc     *child
 	unused   sync.Once
 }
 
@@ -50,9 +50,9 @@ func (p *helper) close() (err error) {
 	p.unused.Do(func() {
 		p.commands.Close()
 		p.control.Close()
-		late := time.AfterFunc(closePatience, func() { p.proc.Kill() })
+		late := time.AfterFunc(closePatience, p.proc.kill)
 		defer late.Stop()
-		_, err = p.proc.Wait()
+		_, err = p.proc.wait()
 	})
 	return err
 }
@@ -73,18 +73,65 @@ func socketPair() (*net.UnixConn, *os.File, error) {
 	return c.(*net.UnixConn), theirs, nil
 }
 
-func startSpawner(c cookie, sockets ...*os.File) (*os.Process, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+func startSpawner(c cookie, sockets ...*os.File) (*child, error) {
+	null, err := nullFile()
 	if err != nil {
 		return nil, err
 	}
-	defer null.Close()
-	return os.StartProcess("/proc/self/exe", []string{"bothy-spawner", c.base}, &os.ProcAttr{
+	defer unix.Close(null)
+	files := []uintptr{uintptr(null), uintptr(null), 2} // what it says of a panic of its own is seen
+	for _, f := range sockets {
+		files = append(files, f.Fd())
+	}
+	// Package os would first start a process to see whether the kernel has pidfds.
+	p := &child{pidfd: -1}
+	p.pid, err = syscall.ForkExec("/proc/self/exe", []string{"bothy-spawner", c.base}, &syscall.ProcAttr{
 		Dir: "/",
 		// Its two threads sit in system calls nearly always. With one processor
 		// they would wait for each other, more would only cost memory.
 		Env:   []string{marker + "=1", CookieName + "=" + c.String(), "GOMAXPROCS=2"},
-		Files: append([]*os.File{null, null, os.Stderr}, sockets...),
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+		Files: files,
+		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &p.pidfd},
 	})
+	if err != nil {
+		return nil, fmt.Errorf("execute this program again: %w", err)
+	}
+	return p, nil
+}
+
+// child is a spawner as a process.
+type child struct {
+	pid   int
+	pidfd int // -1 where the kernel has none (Linux before 5.2)
+
+	mu   sync.Mutex
+	gone bool // the number may be another's
+}
+
+func (p *child) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.gone:
+	case p.pidfd >= 0:
+		unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+	default:
+		unix.Kill(p.pid, unix.SIGKILL)
+	}
+}
+
+// wait waits for its end, once, and tells whether that was an orderly one. An
+// error means that somebody else waited for it.
+func (p *child) wait() (orderly bool, err error) {
+	var ws unix.WaitStatus
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Wait4(p.pid, &ws, 0, nil)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
+	if p.pidfd >= 0 {
+		unix.Close(p.pidfd)
+	}
+	return err == nil && ws.Exited() && ws.ExitStatus() == 0, os.NewSyscallError("wait4", err)
 }

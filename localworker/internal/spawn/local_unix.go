@@ -52,6 +52,7 @@ func newLocal(h hello) (*local, error) {
 
 func (l *local) events() <-chan event          { return l.ev }
 func (l *local) limit(int64) (at, limit int64) { return 0, 0 }
+func (l *local) alone() bool                   { return false }
 func (l *local) cookieOf(step int64) cookie    { return cookie{l.base, l.epoch, l.build, step} }
 func (l *local) tell(e event)                  { l.ev <- e }
 func (l *local) inBuild(k cookie, step int64) bool {

@@ -3,6 +3,7 @@ package spawn
 import (
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -56,6 +57,7 @@ func spawnerMain() int {
 	unix.CloseOnExec(commands.fd)
 	t := &tree{pid: os.Getpid(), null: null, send: control.send, wake: make(chan struct{}, 1)}
 	out := make(chan struct{})
+	t.alive = func() bool { return !hungUp(control.fd) }
 	go func() {
 		runtime.LockOSThread() // all commands are children of this thread, and born where it is
 		commands.serve(t)
@@ -235,8 +237,9 @@ func (t *tree) comeHome() {
 	}
 }
 
-// leave gives up the spawner's place in the cgroups, and what of its master's
-// groups nobody else uses, once the thread that started commands has come out.
+// leave gives up the spawner's place in the cgroups, once the thread that started
+// commands has come out. If the master has gone it also gives up what was the
+// master's, as far as nobody else uses it: the last spawner leaves nothing.
 func (t *tree) leave(out <-chan struct{}) {
 	select {
 	case <-out:
@@ -245,12 +248,32 @@ func (t *tree) leave(out <-chan struct{}) {
 	}
 	if t.memoryLeaf != "" {
 		unix.Rmdir(t.memoryLeaf)
-		unix.Rmdir(t.memoryHome + "/" + groupName(t.base, t.epoch))
 	}
 	for _, g := range t.garbage {
 		removeGroup(g)
 	}
-	if t.group != "" {
-		unix.Rmdir(t.group)
+	if t.alive() {
+		return
 	}
+	if t.memoryLeaf != "" {
+		unix.Rmdir(t.memoryHome + "/" + groupName(t.base, t.epoch))
+	}
+	if t.group != "" {
+		removeGroupSoon(t.group, time.Second)
+	}
+	if t.handed {
+		home := filepath.Dir(t.home)
+		takeBack(home)
+		if enter(home) == nil {
+			removeGroupSoon(t.home, time.Second) // the master may be dying, and another spawner
+		}
+	}
+}
+
+// hungUp tells whether the other end of a socket is closed altogether, and not
+// only for writing.
+func hungUp(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(poll, 0)
+	return err == nil && poll[0].Revents&unix.POLLHUP != 0
 }

@@ -2,6 +2,8 @@ package spawn_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -23,12 +25,15 @@ func TestMain(m *testing.M) {
 }
 
 // master runs a script as a build until it is killed. What the script writes
-// goes to standard output.
+// goes to standard output. If it shares its memory group, what becomes of the
+// script follows as JSON.
 func master(script string) int {
 	ctx := context.Background()
-	p, err := spawn.Open(spawn.Options{
-		BaseID: os.Getenv("SPAWN_TEST_BASE"), Epoch: 1, Only: spawn.Method(os.Getenv("SPAWN_TEST_METHOD")),
-	})
+	o := spawn.Options{BaseID: os.Getenv("SPAWN_TEST_BASE"), Epoch: 1, Only: spawn.Method(os.Getenv("SPAWN_TEST_METHOD"))}
+	if os.Getenv("SPAWN_TEST_SHARED") != "" {
+		o.ShareMemory()
+	}
+	p, err := spawn.Open(o)
 	if err == nil {
 		err = runOne(ctx, p, script)
 	}
@@ -45,8 +50,15 @@ func runOne(ctx context.Context, p *spawn.Pool, script string) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.Run(ctx, sh(script), stdoutSink{})
-	return err
+	x, err := b.Run(ctx, sh(script), stdoutSink{})
+	if err != nil || os.Getenv("SPAWN_TEST_SHARED") == "" {
+		return err
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(x); err != nil {
+		return err
+	}
+	_, err = b.End(ctx)
+	return errors.Join(err, s.Close(), p.Close())
 }
 
 type stdoutSink struct{}

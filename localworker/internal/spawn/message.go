@@ -40,6 +40,7 @@ type hello struct {
 	// the one under which it makes cgroups for builds; empty without cgroups.
 	home, group string
 	buildMemory bool // builds have memory.events of their own
+	handed      bool // above home are controllers that the master handed down
 	memoryHome  string
 	memoryLeaf  string // cgroup v1: the spawner's builds live here
 	oomFile     string // a counter of OOM kills that is not ours alone
@@ -88,8 +89,10 @@ type event struct {
 	left   bool  // processes of the build still run
 	// Usage of what was reaped: of the step with exited, of the build with gone.
 	cpu, maxRSS int64 // nanoseconds, bytes
-	oom         int64 // kills by the OOM killer seen in the meantime
+	counted     bool  // kills by the OOM killer can be seen
+	oom         int64 // those in the meantime
 	certain     bool  // those were ours
+	struck      bool  // a process of ours was killed, and not by us
 	ended       []worker.Process
 }
 
@@ -112,6 +115,7 @@ func (h *hello) walk(f fields) {
 	f.str(&h.home)
 	f.str(&h.group)
 	f.flag(&h.buildMemory)
+	f.flag(&h.handed)
 	f.str(&h.memoryHome)
 	f.str(&h.memoryLeaf)
 	f.str(&h.oomFile)
@@ -143,8 +147,10 @@ func (e *event) walk(f fields) {
 	f.flag(&e.left)
 	f.num(&e.cpu)
 	f.num(&e.maxRSS)
+	f.flag(&e.counted)
 	f.num(&e.oom)
 	f.flag(&e.certain)
+	f.flag(&e.struck)
 	n := int64(len(e.ended))
 	f.num(&n)
 	if n < 0 || n > maxEnded {

@@ -44,7 +44,7 @@ func (b *Build) Run(ctx context.Context, cmd worker.Command, sink worker.Sink) (
 	b.left = true
 	io.pump(out)
 	logs := follow(cmd.LogFiles, cmd.Dir, out)
-	r := running{b: b, cmd: cmd, out: out, w: waiter{exec: b.s.exec, scope: theStep}}
+	r := running{b: b, cmd: cmd, out: out, begun: b.s.tally.begun.Load(), only: b.s.tally.open.Load() == 1, w: waiter{exec: b.s.exec, scope: theStep}}
 	err = r.wait(ctx)
 	logs.finish()
 	io.finish()
@@ -84,6 +84,10 @@ type running struct {
 	out  *output
 	w    waiter
 	over bool // exited or failed was told
+
+	only  bool  // no other build of the pool was open when it began,
+	begun int64 // and so many had been begun
+
 	exit worker.Exit
 	err  error
 }
@@ -175,11 +179,15 @@ func (r *running) ended(e event) {
 	b.mu.Unlock()
 	switch {
 	case e.oom > 0:
-		x.OOM = &worker.OOM{Certain: e.certain}
-		x.OOM.At, x.OOM.Limit = b.s.exec.limit(b.counter)
-	case x.Signal == "SIGKILL" && x.Stopped == worker.NotStopped && !e.certain:
-		// Nobody here did it; where the kernel's counters can be read they
-		// would have told.
+		// A counter that others share tells of ours if one of ours was killed, or
+		// nobody else can have been.
+		certain := e.certain || e.struck || r.only && b.s.tally.only(r.begun) && b.s.exec.alone()
+		x.OOM = &worker.OOM{Certain: certain}
+		if x.OOM.At, x.OOM.Limit = b.s.exec.limit(b.counter); x.OOM.At == 0 {
+			x.OOM.At = x.Usage.PeakMemory
+		}
+	case x.Signal == "SIGKILL" && x.Stopped == worker.NotStopped && !e.counted:
+		// Nobody here did it, and there is no counter that would have told.
 		x.OOM = &worker.OOM{At: x.Usage.PeakMemory}
 	}
 }

@@ -81,6 +81,8 @@ type Options struct {
 	Only Method
 	// Logger is told about what does not work as it should; nil: nobody is.
 	Logger *slog.Logger
+
+	shareMemory bool // for tests: as where no memory group can be made
 }
 
 func (o *Options) check() error {
@@ -116,6 +118,7 @@ type Pool struct {
 	o     Options
 	c     containment
 	slots atomic.Int64
+	tally tally
 }
 
 // Open finds the best containment and prepares it. The caller must Close the
@@ -137,16 +140,20 @@ func (p *Pool) Support() Support { return p.c.describe() }
 
 // Early is the process of a spawner, started when its master does not yet know
 // its epoch. Unless it is given to a pool the caller must Close it.
-type Early struct{ p *helper }
+type Early struct {
+	p    *helper
+	seen *survey
+}
 
 // Launch starts a spawner's process for the base directory of that id, so that
-// it is ready when a pool needs one. It returns nil where pools use no spawners.
+// it is ready when a pool needs one, and looks how that will contain builds. It
+// returns nil where pools use no spawners.
 func Launch(baseID string) (*Early, error) {
 	p, err := launch(baseID, unknownEpoch)
 	if p == nil || err != nil {
 		return nil, err
 	}
-	return &Early{p}, nil
+	return &Early{p, look(baseID)}, nil
 }
 
 // Close ends the process. A nil Early is closed already.
@@ -164,7 +171,7 @@ func (p *Pool) Start(ctx context.Context) (*Spawner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start spawner: %w", err)
 	}
-	return &Spawner{exec: e, log: p.o.Logger}, nil
+	return &Spawner{exec: e, log: p.o.Logger, tally: &p.tally}, nil
 }
 
 // Close gives back what Open made. Spawners must have been closed before.

@@ -19,6 +19,8 @@ type tree struct {
 	null int // /dev/null
 	send func(event)
 
+	alive func() bool // tells whether the master is there
+
 	wake chan struct{} // something was reaped
 
 	mu       sync.Mutex
@@ -42,6 +44,7 @@ type tended struct {
 	// earlier holds what lived before the latest command, where no cgroup tells.
 	earlier map[int]uint64
 	oom     int64 // the counter before the command
+	struck  bool  // one of its processes was killed, and not by us
 	now     usage // of what was reaped since the command began
 	all     usage // of the whole build
 }
@@ -73,7 +76,7 @@ func (t *tree) run(r *request, fds []int) {
 			return
 		}
 	}
-	b.oom = t.counter.read()
+	b.oom, b.struck = t.counter.read(), false
 	pid, err := t.fork(r, fds, b.leaf, cookie{t.base, t.epoch, r.build, r.step})
 	if err != nil {
 		t.send(event{kind: failed, step: r.step, text: startText(r, err), errno: errno(err), left: b.crowd})
@@ -156,6 +159,10 @@ func (t *tree) reap() bool {
 	return err == unix.EINTR || t.build != nil && t.build.main != 0
 }
 
+// shellSignalled is added to the number of the signal that ended a shell's child,
+// for the shell's own exit status.
+const shellSignalled = 128
+
 // reaped books a child that was waited for, and all others that are dead by now.
 func (t *tree) reaped(pid int, ws unix.WaitStatus, ru *unix.Rusage) {
 	b := t.build
@@ -166,8 +173,11 @@ func (t *tree) reaped(pid int, ws unix.WaitStatus, ru *unix.Rusage) {
 	for pid > 0 {
 		b.now.add(ru)
 		b.all.add(ru)
+		b.struck = b.struck || !t.stopping && ws.Signaled() && ws.Signal() == unix.SIGKILL
 		if pid == b.main {
 			b.main, main, status = 0, true, exitStatus(ws)
+			// A shell says so of its child.
+			b.struck = b.struck || !t.stopping && status == shellSignalled+int64(unix.SIGKILL)
 		}
 		pid, _ = unix.Wait4(-1, &ws, unix.WALL|unix.WNOHANG, ru)
 	}
@@ -178,7 +188,7 @@ func (t *tree) reaped(pid int, ws unix.WaitStatus, ru *unix.Rusage) {
 		t.send(event{
 			kind: exited, step: b.step, status: status, left: b.crowd,
 			cpu: int64(b.now.cpu), maxRSS: b.now.maxRSS,
-			oom: t.counter.read() - b.oom, certain: t.counter != nil && t.oomFile == "",
+			counted: t.counter != nil, oom: t.counter.read() - b.oom, certain: t.oomFile == "", struck: b.struck,
 		})
 	}
 	if !b.crowd && !t.stopping {

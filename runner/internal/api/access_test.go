@@ -174,7 +174,7 @@ func TestRoles(t *testing.T) {
 	for _, e := range everyEntry {
 		a := r.do(e.method, e.path, []byte(e.body))
 		a.want(401, "log in first")
-		if got := a.header.Get("WWW-Authenticate"); got != challenge {
+		if got := a.header.Get("WWW-Authenticate"); got != basicChallenge {
 			t.Errorf("%s is challenged with %q", e.path, got)
 		}
 	}

@@ -24,10 +24,10 @@ const (
 	maxPassword = auth.MaxPassword
 	// provenFor is how long a password that was right is not computed again: a
 	// page makes many requests, and argon2id takes a tenth of a second.
-	provenFor  = 10 * time.Minute
-	maxProven  = 1000
-	challenge  = `Basic realm="Bothy", charset="UTF-8"`
-	challengeT = `Bearer realm="Bothy"`
+	provenFor       = 10 * time.Minute
+	maxProven       = 1000
+	basicChallenge  = `Basic realm="Bothy", charset="UTF-8"`
+	bearerChallenge = `Bearer realm="Bothy"`
 )
 
 // User is a user of the configuration with the hash of the password looked up.
@@ -81,9 +81,9 @@ func NewCredentials(users []User, tokens []Token, log *slog.Logger) *Credentials
 
 // Access returns who may do what: whom Identify knows, by the hosts given.
 func (c *Credentials) Access(hosts func(string) bool) Access {
-	a := Access{Identify: c.Identify, Challenge: challenge, Hosts: hosts}
+	a := Access{Identify: c.Identify, Challenge: basicChallenge, Hosts: hosts}
 	if len(c.users) == 0 {
-		a.Challenge = challengeT
+		a.Challenge = bearerChallenge
 	}
 	return a
 }

@@ -100,11 +100,3 @@ func (n *names) builderName(id int64) string {
 	}
 	return n.builders[i].Name
 }
-
-func (n *names) workerName(id int64) string {
-	i, ok := slices.BinarySearchFunc(n.workers, id, func(w store.Worker, id int64) int { return int(w.ID - id) })
-	if !ok {
-		return ""
-	}
-	return n.workers[i].Name
-}

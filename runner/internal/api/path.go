@@ -168,25 +168,3 @@ func splitPath(escaped string) ([]string, error) {
 	}
 	return els, nil
 }
-
-// patterns returns all patterns with an endpoint, sorted.
-func (r *router) patterns() []string {
-	var all []string
-	var walk func(at *router, prefix string)
-	walk = func(at *router, prefix string) {
-		if at.leaf != nil {
-			all = append(all, strings.TrimSuffix(prefix, "/"))
-		}
-		for el, next := range at.fixed {
-			walk(next, prefix+el+"/")
-		}
-		for i, next := range at.vars {
-			if next != nil {
-				walk(next, prefix+varKinds[i:i+1]+":"+at.names[i]+"/")
-			}
-		}
-	}
-	walk(r, "")
-	slices.Sort(all)
-	return all
-}

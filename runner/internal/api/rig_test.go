@@ -159,7 +159,9 @@ func named(name, line string) config.Step {
 // wideHost has room for everything.
 type wideHost struct{}
 
-func (wideHost) Capacity() (int, float64, int64, string)          { return 1 << 20, 1 << 20, 1 << 50, "" }
+func (wideHost) Capacity() engine.Capacity {
+	return engine.Capacity{Slots: 1 << 20, CPUs: 1 << 20, Memory: 1 << 50}
+}
 func (wideHost) Reserve(worker.Need) (slot any, _ func(), _ bool) { return nil, func() {}, true }
 func (wideHost) Changed() <-chan struct{}                         { return nil }
 

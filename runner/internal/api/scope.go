@@ -108,7 +108,7 @@ func (c *call) steps(ctx context.Context) (store.Build, []store.Step, error) {
 	if err != nil {
 		return b, nil, err
 	}
-	is := func(s store.Step) bool { return true }
+	var is func(s store.Step) bool
 	if id, ok := c.args.number("stepid"); ok {
 		_, number := store.SplitStepID(id)
 		is = func(s store.Step) bool { return s.Number == number }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -163,13 +162,4 @@ func wsError(id json.RawMessage, code int, text string) []byte {
 	b := append([]byte(`{"error":`), appendString(nil, text)...)
 	b = append(b, fmt.Sprintf(`,"code":%d,"_id":`, code)...)
 	return append(append(b, id...), '}')
-}
-
-// eventPath makes a path to consume out of an escaped URL path.
-func eventPath(escaped string) (string, error) {
-	els, err := splitPath(strings.Trim(escaped, "/"))
-	if err != nil {
-		return "", err
-	}
-	return strings.Join(els, "/"), nil
 }

@@ -103,7 +103,7 @@ func (l *loop) recorded() {
 			l.degrade(err)
 			return
 		}
-		l.freed = false
+		l.freed, l.ballasted = false, true
 	}
 	l.log.Info("recording again", "after", l.degraded)
 	l.degraded = nil
@@ -124,10 +124,11 @@ func (l *loop) degrade(err error) {
 	if b := l.opt.Ballast; b != nil && (store.IsFull(err) || logs.DiskFull(err)) {
 		if err := b.Free(); err != nil {
 			l.log.Warn("cannot free the ballast", "err", err)
-		} else {
-			l.freed = true
+		} else if l.ballasted {
+			l.freed, l.ballasted = true, false
 		}
 	}
+	l.in(submitPatience, (*loop).refuseSubmits)
 	for _, b := range l.builds {
 		b.stop(stopCause{result: build.Exception, cause: build.CauseDisk, text: fmt.Sprintf("cannot record: %v", err), now: true})
 	}
@@ -137,4 +138,23 @@ func (l *loop) degrade(err error) {
 			s.send(ev)
 		}
 	}
+}
+
+// Ballast is a file that is removed when the disk is full, so that endings can
+// be recorded.
+type Ballast interface {
+	Free() error
+	// Restore makes it unless it is there. It refuses where it would itself fill
+	// the disk.
+	Restore() error
+}
+
+// setAside makes the ballast. Until it is there, a full disk leaves no room for
+// endings, and asks for none when there is space again.
+func (e *Engine) setAside(b Ballast) {
+	if err := b.Restore(); err != nil {
+		e.log.Warn("no ballast for a full disk", "err", err)
+		return
+	}
+	e.post(func(l *loop) { l.ballasted = l.ballasted || !l.freed })
 }

@@ -123,8 +123,9 @@ func (l *loop) properties(r *request, b *running, w *workerState) (build.Propert
 	})
 }
 
-// place says where a build's files come from and what its environment is.
-func (l *loop) place(r *request, conf *config.Builder) (worker.Source, []string) {
+// place says where a build's files come from and what its environment is. A
+// remote worker has neither the files of this machine nor its PATH.
+func (l *loop) place(r *request, conf *config.Builder, w *workerState) (worker.Source, []string) {
 	dir, env := l.conf.Dir, l.opt.BaseEnv
 	if l.prepared.BaseEnv != nil {
 		env = l.prepared.BaseEnv
@@ -137,10 +138,21 @@ func (l *loop) place(r *request, conf *config.Builder) (worker.Source, []string)
 			dir = s.dir // a command runs where the person is
 		}
 	}
+	far := w.conf.Kind != config.WorkerLocal
+	if far {
+		env = nil
+		if own, ok := w.conn.(worker.Environer); ok {
+			env = own.Environ()
+		}
+	}
 	if kind == config.SourceAuto {
-		kind = config.SourceCopy
-		if s != nil {
+		switch {
+		case far:
+			kind = config.SourceNone
+		case s != nil:
 			kind = config.SourceTree
+		default:
+			kind = config.SourceCopy
 		}
 	}
 	if abs, err := filepath.Abs(dir); err == nil {

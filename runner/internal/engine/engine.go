@@ -27,11 +27,21 @@ import (
 	"bothy/runner/worker"
 )
 
+// Capacity is what builds may use of the machine now.
+type Capacity struct {
+	Slots  int     // builds at the same time
+	CPUs   float64 // logical CPUs
+	Memory int64   // bytes
+	// Blocked says why no build may start, "" if one may.
+	Blocked string
+	// OtherBuilds and OtherNeed are what other Runners of this process have of it.
+	OtherBuilds int
+	OtherNeed   worker.Need
+}
+
 // Host is the machine budget that in-process workers share.
 type Host interface {
-	// Capacity is what builds of this process may use now; blocked says why
-	// none may start, "" if they may.
-	Capacity() (slots int, cpus float64, memory int64, blocked string)
+	Capacity() Capacity
 	// Reserve takes need from the budget; slot goes to the worker with the
 	// build. It reports false when the need does not fit beside what runs.
 	Reserve(need worker.Need) (slot any, release func(), ok bool)
@@ -68,10 +78,7 @@ type Options struct {
 	// transactions and fsyncs, half of what such a build costs the master.
 	CommitPace time.Duration
 	// Ballast is freed when the disk is full, so that endings can be recorded.
-	Ballast interface {
-		Free() error
-		Restore() error
-	}
+	Ballast Ballast
 }
 
 // Prepared is what follows from a configuration and is made ready before any of
@@ -293,7 +300,8 @@ type loop struct {
 
 	queue    *queue.Queue
 	requests map[int64]*request
-	builds   map[int64]*running // by build id
+	submits  map[*submitting]struct{} // that wait for the disk
+	builds   map[int64]*running       // by build id
 	workers  map[string]*workerState
 	touched  []*workerState // whose views are made anew at the end of the turn
 	registry registry
@@ -322,7 +330,8 @@ type loop struct {
 	jobs       chan commitJob
 	committed  chan commitResult
 	degraded   error
-	freed      bool // the ballast, to record what ends
+	ballasted  bool // the ballast is in its place
+	freed      bool // it was removed, to record what ends
 	retryAt    *deadline
 
 	timers timerHeap
@@ -344,6 +353,7 @@ func newLoop(e *Engine, ready Prepared) (*loop, error) {
 		prepared:    ready,
 		queue:       queue.New(),
 		requests:    map[int64]*request{},
+		submits:     map[*submitting]struct{}{},
 		builds:      map[int64]*running{},
 		workers:     map[string]*workerState{},
 		hashes:      map[*config.Builder]string{},
@@ -381,6 +391,9 @@ func (l *loop) run() {
 	l.attachWorkers()
 	if !l.opt.Foreground {
 		l.alive()
+		if b := l.opt.Ballast; b != nil { // before anything is accepted
+			l.e.setAside(b)
+		}
 	}
 	l.tidyLater(retentionFirst)
 	l.turn()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,23 +64,6 @@ func (t *Ticket) Done() <-chan struct{} { return t.r.done }
 // Outcome returns the finished request and its last build, whose ID is 0 if it
 // never had one. It must not be called before Done is closed.
 func (t *Ticket) Outcome() (store.Request, store.Build) { return t.r.row, t.r.last }
-
-// Submit accepts all submissions, or none. When it returns without an error
-// they are on disk.
-func (e *Engine) Submit(ctx context.Context, subs ...Submission) ([]*Ticket, error) {
-	var tickets []*Ticket
-	err := e.record(ctx, func(l *loop) (err error) {
-		tickets, err = l.submit(subs)
-		return err
-	})
-	switch {
-	case err == nil:
-		return tickets, nil
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return nil, fmt.Errorf("the request may have been accepted: %w", err)
-	}
-	return nil, err
-}
 
 func (l *loop) submit(subs []Submission) ([]*Ticket, error) {
 	if l.stopping {

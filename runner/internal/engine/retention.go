@@ -66,9 +66,7 @@ type tidier struct {
 
 func (t *tidier) run() error {
 	if b := t.e.opt.Ballast; b != nil {
-		if err := b.Restore(); err != nil {
-			t.e.log.Warn("no ballast for a full disk", "err", err)
-		}
+		t.e.setAside(b)
 	}
 	if t.orphans {
 		if err := t.removeOrphans(); err != nil {

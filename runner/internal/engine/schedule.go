@@ -120,7 +120,7 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 	}
 	run.props, run.info = props, w.info
 	b.row.Properties = props.Clone()
-	run.source, run.env = l.place(r, conf)
+	run.source, run.env = l.place(r, conf, w)
 	run.secrets, run.url = l.prepared.Secrets, l.conf.URL
 	l.put(r)
 	row := b.row
@@ -301,8 +301,11 @@ func (l *loop) hostChanged() {
 // setHost tells the queue what the machine can take now; unless it says why it
 // is blocked itself, why does.
 func (l *loop) setHost(why string) {
-	slots, cpus, memory, blocked := l.opt.Host.Capacity()
-	l.queue.SetHost(queue.Host{Name: localHost, Slots: slots, CPUs: cpus, Memory: memory, Blocked: cmp.Or(blocked, why)})
+	c := l.opt.Host.Capacity()
+	l.queue.SetHost(queue.Host{
+		Name: localHost, Slots: c.Slots, CPUs: c.CPUs, Memory: c.Memory, Blocked: cmp.Or(c.Blocked, why),
+		Taken: queue.Taken{Builds: c.OtherBuilds, Need: c.OtherNeed},
+	})
 }
 
 // lockStep asks for a step's locks; granted is closed when it has them.

@@ -390,28 +390,31 @@ type fakeHost struct {
 	memory  int64
 	blocked string
 	others  bool // another runner holds all of it, which Capacity does not tell
-	used    worker.Need
-	builds  int
-	most    int
-	needs   []worker.Need // as reserved
-	changed chan struct{}
+	// what another runner has of it, which Capacity tells
+	taken     int
+	takenNeed worker.Need
+	used      worker.Need
+	builds    int
+	most      int
+	needs     []worker.Need // as reserved
+	changed   chan struct{}
 }
 
 func newFakeHost(slots int) *fakeHost {
 	return &fakeHost{slots: slots, cpus: float64(slots), memory: int64(slots) << 30, changed: make(chan struct{}, 1)}
 }
 
-func (h *fakeHost) Capacity() (int, float64, int64, string) {
+func (h *fakeHost) Capacity() Capacity {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.slots, h.cpus, h.memory, h.blocked
+	return Capacity{Slots: h.slots, CPUs: h.cpus, Memory: h.memory, Blocked: h.blocked, OtherBuilds: h.taken, OtherNeed: h.takenNeed}
 }
 
 func (h *fakeHost) Reserve(n worker.Need) (any, func(), bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	alone := h.builds == 0
-	fits := h.builds < h.slots && h.used.CPUs+n.CPUs <= h.cpus && h.used.Memory+n.Memory <= h.memory
+	alone := h.builds+h.taken == 0
+	fits := h.builds+h.taken < h.slots && h.used.CPUs+h.takenNeed.CPUs+n.CPUs <= h.cpus && h.used.Memory+h.takenNeed.Memory+n.Memory <= h.memory
 	if h.others || !alone && !fits {
 		return nil, nil, false
 	}

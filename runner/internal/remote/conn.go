@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -102,14 +104,13 @@ var errClosed = errors.New("closed by the master")
 // interruptAll asks the worker to end all commands, and waits for its answers.
 func (c *Conn) interruptAll(ctx context.Context) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	all := slices.Collect(maps.Keys(c.commands))
+	c.mu.Unlock()
 	var wg sync.WaitGroup
-	for cmd := range c.commands {
+	for _, cmd := range all {
 		wg.Go(func() { _ = c.link.interrupt(ctx, cmd, "the worker is to end") }) // it ends either way
 	}
-	c.mu.Unlock()
 	wg.Wait()
-	c.mu.Lock()
 }
 
 // nextID returns the name of a new command.

@@ -45,8 +45,11 @@ type record struct {
 func (g *guard) admit(from netip.Prefix) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.strangers >= maxStrangers {
+		return false
+	}
 	r := g.record(from)
-	if r == nil || g.strangers >= maxStrangers || r.strangers >= maxPerAddress {
+	if r == nil || r.strangers >= maxPerAddress {
 		return false
 	}
 	g.strangers++

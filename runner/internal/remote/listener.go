@@ -166,6 +166,7 @@ type peer struct {
 	deadline time.Time // of the login
 	known    sync.Once
 	linked   atomic.Bool // it has logged in
+	admitted atomic.Bool // it is a worker
 }
 
 // meet deals with a new connection in a goroutine of its own.

@@ -36,6 +36,7 @@ const (
 type msgpackLink struct {
 	ws      *websocket.Conn
 	conn    net.Conn
+	out     func(frame []byte) error
 	session *msgpack.Session
 	heard   atomic.Uint64
 	unread  atomic.Bool
@@ -49,8 +50,13 @@ type msgpackLink struct {
 
 func newMsgpackLink(ws *websocket.Conn, conn net.Conn) *msgpackLink {
 	return &msgpackLink{
-		ws: ws, conn: conn, session: msgpack.NewSession(maxInFlight),
-		ended: make(chan struct{}), parted: make(chan struct{}), commands: map[string]*command{},
+		ws: ws, conn: conn, out: func(frame []byte) error {
+			ctx, cancel := context.WithTimeout(context.Background(), DeadAfter)
+			defer cancel()
+			return ws.Write(ctx, websocket.MessageBinary, frame)
+		},
+		session: msgpack.NewSession(maxInFlight),
+		ended:   make(chan struct{}), parted: make(chan struct{}), commands: map[string]*command{},
 	}
 }
 
@@ -225,9 +231,7 @@ func (k *msgpackLink) write(f msgpack.Frame) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), DeadAfter)
-	defer cancel()
-	if err := k.ws.Write(ctx, websocket.MessageBinary, b); err != nil {
+	if err := k.out(b); err != nil {
 		k.close(fmt.Errorf("connection lost: %w", err), false)
 		return err
 	}

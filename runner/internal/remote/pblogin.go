@@ -31,7 +31,7 @@ func (p *peer) servePB(conn net.Conn) error {
 	}
 	s.broker <- b
 	stop := context.AfterFunc(p.l.ctx, func() {
-		if !p.linked.Load() {
+		if !p.admitted.Load() { // else it is closed as a worker
 			b.Close()
 		}
 	})
@@ -40,7 +40,7 @@ func (p *peer) servePB(conn net.Conn) error {
 	if s.link == nil {
 		return err
 	}
-	p.l.log.Info("worker disconnected", "worker", s.name, "address", p.addr, "err", s.link.err())
+	p.parted(s.w, s.link)
 	return nil
 }
 
@@ -52,8 +52,8 @@ type pbLogin struct {
 	broker chan *pb.Broker // has one
 
 	tries int
-	name  string
-	link  *pbLink // set once the password was right
+	w     *Worker // set once the password was right, and so is link
+	link  *pbLink
 }
 
 // maxTries is how many challenges a connection gets.
@@ -124,7 +124,7 @@ func (c *challenge) welcome(w *Worker, bot *pb.Ref) (any, error) {
 	if p.l.o.Builders != nil {
 		known = p.l.o.Builders(w.name)
 	}
-	s.name, s.link = w.name, newPBLink(b, bot, s.conn, known)
+	s.w, s.link = w, newPBLink(b, bot, s.conn, known)
 	err := p.link()
 	if err == nil {
 		err = p.welcome(w, s.link)

@@ -339,3 +339,25 @@ func TestPeerGit(t *testing.T) {
 		}
 	})
 }
+
+// A worker that removes what the master does not name keeps what it does.
+func TestPeerLeftoverDirs(t *testing.T) {
+	overBoth(t, func(t *testing.T, speaks protocol) {
+		m := newMaster(t, func(o *Options) { o.Builders = func(string) []string { return []string{"One", "two"} } }, "bot").listen()
+		w := startWorker(t, m, speaks, "bot", "s3cret", "--delete-leftover-dirs")
+		for _, name := range []string{"One", "two", "three"} {
+			if err := os.MkdirAll(filepath.Join(w.dir, dirName(name), "git-1"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k := m.kind("bot") // only now it is known
+		c := attach(t, k)
+		b := startBuild(t, c, "two", nil)
+		for name, want := range map[string]bool{"One": true, "two": true, "three": speaks == protocolMsgpack} {
+			if _, err := os.Stat(filepath.Join(w.dir, dirName(name), "git-1")); (err == nil) != want {
+				t.Errorf("directory of %s: %v", name, err)
+			}
+		}
+		end(t, b, worker.DropDir)
+	})
+}

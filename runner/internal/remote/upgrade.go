@@ -47,7 +47,7 @@ func (p *peer) serveMsgpack(conn net.Conn) error {
 		}
 	})
 	k.read()
-	p.l.log.Info("worker disconnected", "worker", w.name, "address", p.addr, "err", k.err())
+	p.parted(w, k)
 	<-k.parted
 	return nil
 }

@@ -85,7 +85,7 @@ func (w *Worker) current() *Conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.live != nil && w.live.link.err() != nil {
-		w.live = nil
+		return nil
 	}
 	return w.live
 }
@@ -143,13 +143,34 @@ func (w *Worker) admit(c *Conn) error {
 	defer func() { <-w.deciding }()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.gone {
+	switch {
+	case w.gone:
 		return errReleased
+	case w.l.ctx.Err() != nil: // Close may have looked already
+		return ErrListenerClosed
 	}
 	w.live, w.ready = c, c
 	c.setKeepalive(w.interval)
 	wake(w.arrived)
 	return nil
+}
+
+// part is the end of a connection that was the worker's.
+func (w *Worker) part(k link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.live != nil && w.live.link == k {
+		w.live.setKeepalive(0)
+		w.live, w.ready = nil, nil
+	}
+}
+
+// parted is the end of a link.
+func (p *peer) parted(w *Worker, k link) {
+	w.part(k)
+	if p.admitted.Load() {
+		p.l.log.Info("worker disconnected", "worker", w.name, "address", p.addr, "err", k.err())
+	}
 }
 
 // welcome makes a connection of a link whose peer has proved its name: it settles
@@ -177,6 +198,7 @@ func (p *peer) welcome(w *Worker, k link) error {
 	if err := w.admit(c); err != nil {
 		return err
 	}
+	p.admitted.Store(true)
 	c.log.Info("worker connected", "protocol", k.protocol(), "version", c.facts.info["version"])
 	return nil
 }

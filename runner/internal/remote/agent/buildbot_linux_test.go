@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,8 +96,16 @@ func (m *buildbot) start() {
 			m.t.Fatalf("the master ended:\n%s", m.log())
 		default:
 		}
-		var out any
-		return m.try(map[string]any{"get": []string{"workers"}}, &out) == nil
+		// It opens these ports last, one after the other.
+		for _, port := range []int{m.control, m.pb, m.msgpack} {
+			conn, err := net.Dial("tcp", localAddr(port))
+			if err != nil {
+				return false
+			}
+			conn.Close()
+		}
+		var workers []bbWorker
+		return m.try(map[string]any{"get": []string{"workers"}}, &workers) == nil && len(workers) == 2
 	})
 }
 
@@ -108,7 +117,7 @@ func (m *buildbot) stop() {
 
 // try asks the master something.
 func (m *buildbot) try(question, answer any) error {
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", m.control))
+	conn, err := net.Dial("tcp", localAddr(m.control))
 	if err != nil {
 		return err
 	}
@@ -213,6 +222,8 @@ func (m *buildbot) read(b *bbBuild) {
 	m.t.Helper()
 	b.steps = nil
 	m.get(&b.steps, "builds", b.BuildID, "steps")
+	// The master's own step, before those of the configuration.
+	b.steps = slices.DeleteFunc(b.steps, func(s bbStep) bool { return s.Name == "worker_preparation" })
 	for i := range b.steps {
 		s := &b.steps[i]
 		var logs []struct {
@@ -245,8 +256,8 @@ func (m *buildbot) stopBuild(id int) {
 type bbWorker struct {
 	WorkerID    int `json:"workerid"`
 	Name        string
-	ConnectedTo []any `json:"connected_to"`
-	Info        map[string]any
+	ConnectedTo []any          `json:"connected_to"`
+	Info        map[string]any `json:"workerinfo"`
 }
 
 func (m *buildbot) worker(name string) bbWorker {

@@ -72,14 +72,17 @@ type kind struct {
 	// prepare reads the arguments; what it returns runs. An error refuses the
 	// command.
 	prepare func(c *command) (run func() error, err error)
+	// quick says that it is over at once. buildbot-worker ends such a command
+	// before it looks at the next one, and masters start several together.
+	quick bool
 }
 
 // kinds returns what this worker can do, by name.
 func kinds() map[string]kind {
-	shell := kind{"WorkerShellCommand", []string{"workdir", "command"}, prepareShell}
-	upload := kind{"WorkerFileUploadCommand", []string{"path", "blocksize"}, prepareUpload}
-	uploadDirectory := kind{"WorkerDirectoryUploadCommand", []string{"path", "blocksize"}, prepareUploadDirectory}
-	download := kind{"WorkerFileDownloadCommand", []string{"path", "blocksize"}, prepareDownload}
+	shell := kind{"WorkerShellCommand", []string{"workdir", "command"}, prepareShell, false}
+	upload := kind{"WorkerFileUploadCommand", []string{"path", "blocksize"}, prepareUpload, false}
+	uploadDirectory := kind{"WorkerDirectoryUploadCommand", []string{"path", "blocksize"}, prepareUploadDirectory, false}
+	download := kind{"WorkerFileDownloadCommand", []string{"path", "blocksize"}, prepareDownload, false}
 	return map[string]kind{
 		"shell":            shell,
 		"uploadFile":       upload,
@@ -88,13 +91,13 @@ func kinds() map[string]kind {
 		"upload_directory": uploadDirectory,
 		"downloadFile":     download,
 		"download_file":    download,
-		"mkdir":            {"MakeDirectory", []string{"paths"}, prepareMkdir},
-		"rmdir":            {"RemoveDirectory", []string{"paths"}, prepareRmdir},
-		"cpdir":            {"CopyDirectory", []string{"to_path", "from_path"}, prepareCpdir},
-		"stat":             {"StatFile", []string{"path"}, prepareStat},
-		"glob":             {"GlobPath", []string{"path"}, prepareGlob},
-		"listdir":          {"ListDir", []string{"path"}, prepareListdir},
-		"rmfile":           {"RemoveFile", []string{"path"}, prepareRmfile},
+		"mkdir":            {"MakeDirectory", []string{"paths"}, prepareMkdir, true},
+		"rmdir":            {"RemoveDirectory", []string{"paths"}, prepareRmdir, false},
+		"cpdir":            {"CopyDirectory", []string{"to_path", "from_path"}, prepareCpdir, false},
+		"stat":             {"StatFile", []string{"path"}, prepareStat, true},
+		"glob":             {"GlobPath", []string{"path"}, prepareGlob, true},
+		"listdir":          {"ListDir", []string{"path"}, prepareListdir, true},
+		"rmfile":           {"RemoveFile", []string{"path"}, prepareRmfile, true},
 	}
 }
 

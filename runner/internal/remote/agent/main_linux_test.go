@@ -47,7 +47,7 @@ func testOptions(t testing.TB, addr string, p Protocol, name string) Options {
 	}
 	return Options{
 		Master: m, Protocol: p, Name: name, Password: func() (string, error) { return password, nil },
-		BaseDir: dir, Version: "1.2.3", Environ: BaseEnv(append(os.Environ(), "LANG=C.UTF-8", "BOTHY_SECRET=x"), nil),
+		BaseDir: dir, Version: "1.2.3", Environ: BaseEnv(append(os.Environ(), "LANG=C.UTF-8", "BOTHY_SECRET=x", mark(dir)), nil),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
@@ -84,5 +84,11 @@ func (w *testWorker) ends(t testing.TB) {
 		}
 	})
 }
+
+// mark is in the environment of all commands of a worker, to find them by.
+func mark(dir string) string { return "LC_BOTHY_MARK=" + dir }
+
+// processes lists the living processes that a worker's commands have started.
+func processes(t testing.TB, dir string) []string { return testrig.Processes(t, mark(dir)) }
 
 func localAddr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

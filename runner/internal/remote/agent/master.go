@@ -41,10 +41,10 @@ func ParseMaster(s string) (Master, error) {
 	default:
 		return m, fmt.Errorf("master %q: unknown scheme %q: want tcp, tls, ws or wss", s, scheme)
 	}
-	u, err := url.Parse("x://" + rest)
-	if err != nil && strings.Count(rest, ":") > 1 && !strings.Contains(rest, "/") {
-		u, err = url.Parse("x://[" + rest + "]") // an IPv6 address alone
+	if strings.Contains(rest, ":") && net.ParseIP(rest) != nil {
+		rest = "[" + rest + "]" // an IPv6 address alone
 	}
+	u, err := url.Parse("x://" + rest)
 	switch {
 	case err != nil:
 		return m, fmt.Errorf("master %q: want HOST:PORT", s)

@@ -281,7 +281,8 @@ func (b *pbBuilder) startCommand(a pb.Args) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current != nil {
+	quick := b.s.commands.kinds[name].quick
+	if b.current != nil && !quick {
 		b.s.log.Warn("a command was left, and is ended for the next one", "builder", b.name, "id", b.current.id)
 		b.current.silence()
 		b.current = nil
@@ -295,7 +296,9 @@ func (b *pbBuilder) startCommand(a pb.Args) error {
 	if err != nil {
 		return err
 	}
-	b.current = c
+	if !quick {
+		b.current = c
+	}
 	go func() {
 		<-c.over
 		to.release()

@@ -17,7 +17,7 @@ const (
 	// maxLineBytes bounds a line, whatever a master allows: it is held in memory
 	// until it ends.
 	maxLineBytes = 4 << 20
-	// maxEscape is the longest control sequence that is looked for.
+	// maxEscape is as long as control sequences may be.
 	maxEscape = 32
 )
 
@@ -97,8 +97,7 @@ func (s *splitter) control(p []byte) (n int, ends, whole bool) {
 		}
 		return 1, true, true
 	}
-	n, ends, whole = escape(p)
-	return n, ends, whole || len(p) >= maxEscape
+	return escape(p)
 }
 
 // escape looks at a sequence that begins with ESC: "[u", "[2J", "[1;2H", "[1;2f".
@@ -111,7 +110,7 @@ func escape(p []byte) (n int, ends, whole bool) {
 		return 1, false, true
 	}
 	i, numbers := 2, 0
-	for ; i < len(p); i++ {
+	for ; i < len(p) && i < maxEscape; i++ {
 		switch c := p[i]; {
 		case c >= '0' && c <= '9':
 			continue
@@ -127,7 +126,7 @@ func escape(p []byte) (n int, ends, whole bool) {
 		}
 		return 1, false, true
 	}
-	return 1, false, false
+	return 1, false, i == maxEscape
 }
 
 // add adds text without an end of line.

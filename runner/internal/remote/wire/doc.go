@@ -6,7 +6,6 @@
 //
 //	wire/msgpack   MessagePack, one message per WebSocket frame
 //	wire/pb        Twisted's Perspective Broker: banana, jelly, references, calls
-//	wire/command   the commands of a worker and their arguments, for both
 //
 // # Values
 //

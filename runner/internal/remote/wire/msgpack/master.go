@@ -43,7 +43,7 @@ type StartCommand struct {
 	// workers ignore it. Empty: not sent.
 	Builder string
 	Command string
-	// Args are the command's arguments; see package command.
+	// Args are the command's arguments; paths are absolute.
 	Args wire.Map
 }
 

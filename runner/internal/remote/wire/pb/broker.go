@@ -83,9 +83,6 @@ func newBroker(ctx context.Context, conn io.ReadWriteCloser, root Handler, o Opt
 	return b
 }
 
-// start begins to read.
-func (b *Broker) start() { b.running.Go(b.read) }
-
 // SetLimits changes the limits of a message, from the next one on: a server's once
 // it knows its peer.
 func (b *Broker) SetLimits(l banana.Limits) { b.limits.Store(&l) }

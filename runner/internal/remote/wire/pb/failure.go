@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bothy/runner/internal/remote/wire"
+	"bothy/runner/internal/remote/wire/pb/banana"
 	"bothy/runner/internal/remote/wire/pb/jelly"
 )
 
@@ -56,12 +57,15 @@ func fromError(v any) error {
 	return &Failure{Type: TypeError, Value: fmt.Sprintf("an error that is a %T", v)}
 }
 
-// lost turns an error of the connection into one that wraps ErrLost.
+// lost turns an error of the connection into one that wraps ErrLost or
+// ErrProtocol.
 func lost(err error) error {
-	if errors.Is(err, ErrProtocol) || errors.Is(err, ErrLost) {
+	switch {
+	case errors.Is(err, ErrProtocol), errors.Is(err, ErrLost):
 		return err
-	}
-	if errors.Is(err, io.EOF) {
+	case errors.Is(err, banana.ErrEncoding):
+		return protocolError("%w", err)
+	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: the peer closed it", ErrLost)
 	}
 	return fmt.Errorf("%w: %w", ErrLost, err)

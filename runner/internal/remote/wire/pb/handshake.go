@@ -24,7 +24,7 @@ const (
 // when the handshake fails.
 func Client(ctx context.Context, conn io.ReadWriteCloser, o Options) (*Broker, error) {
 	b := newBroker(ctx, conn, nil, o)
-	return b, b.handshake(ctx, "choose a dialect", func() error {
+	return b.handshake(ctx, "choose a dialect", func() error {
 		offer, err := b.decoder.Decode(StrangerLimits)
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func Client(ctx context.Context, conn io.ReadWriteCloser, o Options) (*Broker, e
 // handshake fails.
 func Server(ctx context.Context, conn io.ReadWriteCloser, root Handler, o Options) (*Broker, error) {
 	b := newBroker(ctx, conn, root, o)
-	return b, b.handshake(ctx, "offer dialects", func() error {
+	return b.handshake(ctx, "offer dialects", func() error {
 		offer := banana.AppendPlain(banana.AppendPlain(banana.AppendList(nil, 2), dialect), otherDialect)
 		if _, err := conn.Write(offer); err != nil {
 			return err
@@ -66,21 +66,18 @@ func appendVersion(b []byte) []byte {
 }
 
 // handshake does what is different at both ends, and starts the broker.
-func (b *Broker) handshake(ctx context.Context, what string, do func() error) error {
+func (b *Broker) handshake(ctx context.Context, what string, do func() error) (*Broker, error) {
 	stop := context.AfterFunc(ctx, func() { b.conn.Close() }) // ends reading and writing
 	err := do()
-	if !stop() && err == nil {
+	if !stop() {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
 		err = fmt.Errorf("%s: %w", what, lost(err))
 		b.fail(err)
-		return err
+		return nil, err
 	}
 	b.decoder.UseVocabulary()
-	b.start()
-	return nil
+	b.running.Go(b.read)
+	return b, nil
 }

@@ -2,7 +2,6 @@ package pb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"bothy/runner/internal/remote/wire"
@@ -22,9 +21,6 @@ func (b *Broker) read() {
 		expr, err := b.decoder.Decode(*b.limits.Load())
 		if err == nil {
 			err = b.receive(expr, b.decoder.Cost())
-		}
-		if errors.Is(err, banana.ErrEncoding) {
-			err = protocolError("%w", err)
 		}
 		if err != nil {
 			b.fail(lost(err))

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 
 	"bothy/runner/config"
@@ -10,8 +11,14 @@ import (
 
 // A worker that dials in must never become one in this process.
 func TestOthersThanLocalWorkersAreAwaited(t *testing.T) {
+	r := &Runner{conf: &config.Config{}, log: slog.New(slog.DiscardHandler)} // there is no place for local ones
+	r.dialIn.Store(&dialIn{})
+	if err := r.newRemote(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.remote.Close()
 	for _, kind := range []config.WorkerKind{config.WorkerRemote, config.WorkerCommand} {
-		k, err := (&Runner{}).attach(config.Worker{Name: "far", Kind: kind}) // there is no place for local ones
+		k, err := r.attach(config.Worker{Name: "far", Kind: kind})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,4 @@
+package spawn
+
+// ShareMemory makes a pool do as where no memory group can be made.
+func (o *Options) ShareMemory() { o.shareMemory = true }
