@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"reflect"
@@ -43,7 +44,8 @@ func (r *Runner) Handler() http.Handler {
 	return r.api.Handler(api.Access{Identify: func(req *http.Request) (api.Identity, error) {
 		id, err := r.auth(req)
 		if err != nil && !errors.Is(err, ErrNoCredentials) {
-			err = fmt.Errorf("%w: %w", api.ErrForbidden, err)
+			r.log.Debug("request refused", "err", err)
+			err = api.ErrForbidden // the words are not for who may not look
 		}
 		return api.Identity(id), err
 	}})
@@ -51,19 +53,27 @@ func (r *Runner) Handler() http.Handler {
 
 // Serve answers HTTP on ln as the [web] table of the configuration says: its
 // users and tokens, its certificate; without users and tokens whoever reaches ln
-// may do everything, so ln must be a loopback address then. It returns nil when
-// the Runner has ended, and closes ln.
+// may do everything if it is a loopback address, and nobody anything elsewhere.
+// It returns nil when the Runner has ended, and closes ln.
 func (r *Runner) Serve(ln net.Listener) error {
 	web := &http.Server{
-		Handler:           &webHandler{r: r, hosts: api.Hosts(ln.Addr(), r.engine.Config)},
+		Handler:           &webHandler{r: r, hosts: api.Hosts(ln.Addr(), r.engine.Config), loopback: isLoopback(ln.Addr())},
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 	}
-	if r.web.Load().certificate != nil {
+	if last := r.web.Load().certificate; last != nil {
+		var mu sync.Mutex
 		ln = tls.NewListener(ln, &tls.Config{
 			MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return r.web.Load().certificate, nil },
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if now := r.web.Load().certificate; now != nil { // to go without takes a restart
+					last = now
+				}
+				return last, nil
+			},
 		})
 	}
 	served := make(chan struct{})
@@ -146,8 +156,9 @@ func needRestart(old, new *config.Config) (keys []string) {
 
 // webHandler is the interface for those whom the present configuration lets in.
 type webHandler struct {
-	r     *Runner
-	hosts func(string) bool
+	r        *Runner
+	hosts    func(string) bool
+	loopback bool
 
 	mu   sync.Mutex
 	made *webAccess
@@ -158,14 +169,28 @@ func (w *webHandler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	w.handler().ServeHTTP(rw, req)
 }
 
+// nobody refuses everybody: a configuration without users and tokens is for a
+// loopback address, and the one that is listened on is not.
+func nobody(*http.Request) (api.Identity, error) {
+	return api.Identity{}, fmt.Errorf("this master has no users and no tokens, and does not listen on a loopback address: %w", api.ErrForbidden)
+}
+
+func isLoopback(addr net.Addr) bool {
+	ap, err := netip.ParseAddrPort(addr.String())
+	return err != nil || ap.Addr().Unmap().IsLoopback() // no IP address: a Unix socket or a pipe
+}
+
 func (w *webHandler) handler() http.Handler {
 	now := w.r.web.Load()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.made != now {
-		access := api.Open(w.hosts)
-		if now.credentials != nil {
+		access := api.Access{Hosts: w.hosts, Identify: nobody}
+		switch {
+		case now.credentials != nil:
 			access = now.credentials.Access(w.hosts)
+		case w.loopback:
+			access = api.Open(w.hosts)
 		}
 		w.made, w.h = now, w.r.api.Handler(access)
 	}

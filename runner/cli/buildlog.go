@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -56,7 +57,7 @@ func runLog(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	p := &logPrinter{c: c, m: m, build: b, printed: map[int64]int64{}, out: bufio.NewWriter(c.Stdout)}
+	p := &logPrinter{c: c, m: m, build: b, printed: map[int64]int64{}, done: map[int64]bool{}, out: bufio.NewWriter(c.Stdout)}
 	if f, ok := c.Stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.seen = true
 		p.coloured = wantsTree(c.Env) && enableEscapes(f)
@@ -75,12 +76,18 @@ func runLog(ctx context.Context, c *call) error {
 		if done, err := p.round(ctx); done || err != nil {
 			return failed(err)
 		}
-		if ctx.Err() != nil {
-			break
+		select {
+		case <-time.After(followPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 	return context.Cause(ctx)
 }
+
+// followPause is how long after a look at a build comes the next: events of other
+// builds wake it too.
+const followPause = 100 * time.Millisecond
 
 // logPrinter prints what a build has written and was not printed yet.
 type logPrinter struct {
@@ -93,6 +100,7 @@ type logPrinter struct {
 	coloured bool
 	printed  map[int64]int64 // by log: lines
 	headed   int64           // the log whose heading was printed last
+	done     map[int64]bool  // steps that are printed to their end
 }
 
 // round prints what is new, step by step, no further than the first step that
@@ -118,6 +126,9 @@ func (p *logPrinter) round(ctx context.Context) (done bool, err error) {
 		}
 	}
 	for _, s := range steps {
+		if p.done[s.ID] {
+			continue
+		}
 		var logs []logRow
 		if _, err := p.m.get(ctx, fmt.Sprintf("steps/%d/logs", s.ID), url.Values{"order": {"logid"}}, &logs); err != nil {
 			return false, err
@@ -130,6 +141,7 @@ func (p *logPrinter) round(ctx context.Context) (done bool, err error) {
 		if !s.Complete && !over {
 			return false, nil
 		}
+		p.done[s.ID] = true
 		if p.only != "" {
 			return true, nil
 		}

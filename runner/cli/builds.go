@@ -60,7 +60,7 @@ func runBuilds(ctx context.Context, c *call) error {
 	return t.print(c.Env, "no builds yet")
 }
 
-// builderNamed finds a configured builder.
+// builderNamed finds a builder, be it of an earlier configuration.
 func (c *call) builderNamed(ctx context.Context, m *client, name string) (builderRow, error) {
 	var all []builderRow
 	if _, err := m.get(ctx, "builders", nil, &all); err != nil {

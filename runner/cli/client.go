@@ -60,10 +60,11 @@ func (c *call) client() (*client, error) {
 	if address != "" {
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, wrongUsage("%q is not the URL of a master: write http://HOST:PORT/ or https://HOST/", address)
+			return nil, wrongUsage("--url or BOTHY_URL is not the URL of a master: write http://HOST:PORT/ or https://HOST/")
 		}
-		base := strings.TrimSuffix(u.String(), "/")
-		return &client{http: &http.Client{}, base: base, token: token, name: base}, nil
+		return &client{
+			http: &http.Client{}, token: token, base: strings.TrimSuffix(u.String(), "/"), name: strings.TrimSuffix(u.Redacted(), "/"),
+		}, nil
 	}
 	layout, err := c.layout()
 	if err != nil {
@@ -109,6 +110,15 @@ type masterError struct {
 }
 
 func (e *masterError) Error() string { return e.text }
+
+// passing reports whether the master is only not there for a moment.
+func (e *masterError) passing() bool {
+	switch e.status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
 
 // failed makes an exit code of what went wrong in asking a master.
 func failed(err error) error {

@@ -54,6 +54,9 @@ func runForce(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if !b.RemovedAt.IsZero() {
+		return wrongUsage("builder %q is no longer configured", b.Name)
+	}
 	params := map[string]any{"properties": props}
 	for _, name := range []string{"reason", "branch", "revision", "worker"} {
 		if v := c.text(name); v != "" {
@@ -150,7 +153,7 @@ func (c *call) awaitRequest(ctx context.Context, m *client, id int64) (code int,
 func (c *call) lookAt(ctx context.Context, m *client, path string, told map[int64]bool) (code int, err error, done bool) {
 	var reqs []requestRow
 	rows, err := m.get(ctx, path, nil, &reqs)
-	if refused := (*masterError)(nil); errors.As(err, &refused) {
+	if refused := (*masterError)(nil); errors.As(err, &refused) && !refused.passing() {
 		return exitInfra, failed(err), true
 	}
 	if err != nil || len(reqs) == 0 {

@@ -64,13 +64,15 @@ func (m fileMark) same(o fileMark) bool {
 func (w *fileWatch) run(last fileMark, log *slog.Logger) {
 	settled := time.NewTimer(settleTime)
 	settled.Stop()
+	seen := last
 	for {
 		select {
 		case _, ok := <-w.events.Events:
 			if !ok {
 				return
 			}
-			if !w.mark().same(last) { // not some other file of the directory
+			if now := w.mark(); !now.same(seen) { // not some other file of the directory
+				seen = now
 				settled.Reset(settleTime)
 			}
 		case err, ok := <-w.events.Errors:

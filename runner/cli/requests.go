@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -98,17 +99,19 @@ func runCancel(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, arg := range c.args {
 		id, err := strconv.ParseInt(arg, 10, 64)
 		if err != nil {
 			return wrongUsage("%q is not the number of a request", arg)
 		}
 		if err := m.control(ctx, fmt.Sprintf("buildrequests/%d", id), "cancel", map[string]any{"reason": c.text("reason")}, nil); err != nil {
-			return failed(fmt.Errorf("request %d: %w", id, err))
+			errs = append(errs, fmt.Errorf("request %d: %w", id, err))
+			continue
 		}
 		if _, err := fmt.Fprintf(c.Stdout, "request %d: cancelled\n", id); err != nil {
 			return err
 		}
 	}
-	return nil
+	return failed(errors.Join(errs...))
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"time"
 
 	"bothy/runner"
 	"bothy/runner/config"
@@ -51,6 +52,9 @@ func runServe(ctx context.Context, c *call) error {
 	}
 	return serve(ctx, r, conf, log)
 }
+
+// loadTime bounds a reload with all the secrets it looks up.
+const loadTime = time.Minute
 
 // drain tells the running master to finish what runs and to exit, and waits.
 func drain(ctx context.Context, conf *config.Config) error {
@@ -108,17 +112,26 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 		changed = watch.changed
 	}
 
+	// A store of secrets may be slow to answer: signals are obeyed meanwhile.
+	loads, cancelLoads := context.WithCancel(ctx)
+	defer cancelLoads()
+	loaded := make(chan *config.Config, 1)
+	loading, again := false, false
 	load := func() {
-		next := reload(ctx, r, conf.File, log)
-		if next == nil {
+		if loading {
+			again = true
 			return
 		}
-		conf = next
-		if err := listen(); err != nil {
-			log.Error("remote workers cannot connect", "err", err)
-		}
+		loading, again = true, false
+		file := conf.File
+		go func() {
+			ctx, cancel := context.WithTimeout(loads, loadTime)
+			defer cancel()
+			loaded <- reload(ctx, r, file, log)
+		}()
 	}
 	stop := func(how func(context.Context) error) {
+		cancelLoads()
 		go func() { _ = how(context.WithoutCancel(ctx)) }() // Kill below tells how it went
 	}
 	stops := 0
@@ -141,6 +154,17 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 			}
 		case <-changed:
 			load()
+		case next := <-loaded:
+			loading = false
+			if next != nil {
+				conf = next
+			}
+			if err := listen(); err != nil {
+				log.Error("remote workers cannot connect", "err", err)
+			}
+			if again {
+				load()
+			}
 		case err := <-workers:
 			if err != nil {
 				return errors.Join(err, r.Stop(ctx))

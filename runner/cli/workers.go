@@ -131,12 +131,14 @@ func (c *call) steerWorkers(ctx context.Context, m *client) error {
 		return wrongUsage("%s which workers? name them", action)
 	}
 	var all []workerRow
-	if _, err := m.get(ctx, "workers", url.Values{"field": {"name"}}, &all); err != nil {
+	if _, err := m.get(ctx, "workers", url.Values{"field": {"name", "removed_at"}}, &all); err != nil {
 		return failed(err)
 	}
 	var names []string
 	for _, w := range all {
-		names = append(names, w.Name)
+		if w.RemovedAt.IsZero() {
+			names = append(names, w.Name)
+		}
 	}
 	var chosen []string
 	for _, name := range c.args[1:] {

@@ -184,9 +184,10 @@ const (
 	Header Stream = 'h' // written by Bothy, not by the command
 )
 
-// Sink takes a command's output. Output may block: that is the back-pressure.
-// An error ends the command. log is "" for the command's own output, else the
-// name of a [LogFile]. p is only valid during the call.
+// Sink takes a command's output. Output is called one at a time, and not after
+// [Build.Run] has returned. It may block: that is the back-pressure. An error
+// ends the command. log is "" for the command's own output, else the name of a
+// [LogFile]. p is only valid during the call.
 type Sink interface {
 	Output(log string, s Stream, p []byte) error
 }

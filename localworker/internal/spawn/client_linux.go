@@ -128,7 +128,9 @@ func (c *client) read() {
 				if err := decode(payload, &e); err != nil {
 					return err
 				}
-				c.ev <- e
+				if c.err() == nil { // of a closed spawner's doings only its end is told
+					c.ev <- e
+				}
 				b = b[:copy(b, rest)]
 			}
 		}

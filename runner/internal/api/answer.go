@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -149,10 +150,19 @@ func (a *API) form(b []byte, compact bool) *answer {
 func (a *API) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := errorOf(err)
 	if e.status >= http.StatusInternalServerError {
-		a.log.Warn("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		a.logFailed(r, err)
 	}
 	b := append([]byte(`{"error": `), appendString(nil, e.text)...)
 	writeSmall(w, r, e.status, typeText, append(b, '}'))
+}
+
+// logFailed says what went wrong, unless it is only that the client has gone.
+func (a *API) logFailed(r *http.Request, err error) {
+	level := slog.LevelWarn
+	if r.Context().Err() != nil {
+		level = slog.LevelDebug
+	}
+	a.log.Log(r.Context(), level, "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 }
 
 // writeSmall sends what is not worth an ETag.

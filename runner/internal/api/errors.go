@@ -68,5 +68,8 @@ func errorOf(err error) *apiError {
 	case errors.Is(err, engine.ErrDegraded), errors.Is(err, engine.ErrStopped), errors.Is(err, store.ErrClosed):
 		status, code = http.StatusServiceUnavailable, codeServer
 	}
+	if code == codeInternal { // it may tell of files, or hold a stack: that is for the log
+		return fail(status, code, "internal error; the master's log says more")
+	}
 	return fail(status, code, "%s", err.Error())
 }

@@ -270,10 +270,11 @@ func (s *logStream) follow(r *http.Request, rd *logs.Reader) error {
 		return err
 	}
 	var mu sync.Mutex // of s, while lines come
+	over := false
 	push := func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if s.flush() == nil {
+		if !over && s.flush() == nil {
 			s.err = rc.Flush()
 		}
 	}
@@ -283,8 +284,9 @@ func (s *logStream) follow(r *http.Request, rd *logs.Reader) error {
 	timer := time.AfterFunc(time.Hour, push)
 	defer func() {
 		timer.Stop()
-		mu.Lock() // push may be under way
+		mu.Lock() // push may be under way, or about to be
 		defer mu.Unlock()
+		over = true
 	}()
 	for line, err := range rd.Follow(r.Context(), 0) {
 		if err != nil {

@@ -87,10 +87,13 @@ func (w *workerRow) builds() []int64 {
 }
 
 func (w *workerRow) blocked() string {
-	if w.view == nil {
-		return "it is no longer configured"
+	switch {
+	case w.view != nil:
+		return w.view.Blocked(w.now)
+	case w.row.Removed.IsZero():
+		return "the master has not begun yet"
 	}
-	return w.view.Blocked(w.now)
+	return "it is no longer configured"
 }
 
 // workersResource are the fields of a worker. Buildbot: data/workers.py.

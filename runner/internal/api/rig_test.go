@@ -94,7 +94,8 @@ func newRig(t testing.TB, conf *config.Config, options ...rigOptions) *rig {
 	go r.e.Run()
 	t.Cleanup(r.close)
 	until(t, "all workers are connected", func() bool {
-		return !slices.ContainsFunc(r.e.Workers(), func(v *engine.WorkerView) bool { return !v.State.Connected() })
+		all := r.e.Workers()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(v *engine.WorkerView) bool { return !v.State.Connected() })
 	})
 	return r
 }

@@ -156,7 +156,7 @@ func (a *API) control(ctx context.Context, path string, req rpc, who Identity) (
 func (a *API) writeRPCError(w http.ResponseWriter, r *http.Request, id json.RawMessage, err error) {
 	e := errorOf(err)
 	if e.status >= http.StatusInternalServerError && e.code == codeInternal {
-		a.log.Warn("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		a.logFailed(r, err)
 	}
 	if id == nil {
 		id = json.RawMessage("null")

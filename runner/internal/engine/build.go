@@ -115,7 +115,7 @@ func (r *buildRun) prepare() bool {
 	if r.stopReason() {
 		return false
 	}
-	result, cause := build.Exception, build.CauseWorker
+	result, cause := build.Exception, workerCause(err)
 	if errors.Is(err, worker.ErrLost) {
 		result = build.Retry
 	}
@@ -180,7 +180,7 @@ func (r *buildRun) end() {
 	if err != nil {
 		r.log().Error("cannot end the build on its worker", "err", err)
 		if r.result != build.Retry && !errors.Is(err, worker.ErrLost) {
-			r.fail(build.Exception, build.CauseWorker, fmt.Sprintf("ending the build: %v", err))
+			r.fail(build.Exception, workerCause(err), fmt.Sprintf("ending the build: %v", err))
 		}
 	}
 	r.row.Kept = receipt.Kept
@@ -237,4 +237,13 @@ func (r *buildRun) summary() string {
 		word += ": " + strings.Join(r.texts, "; ")
 	}
 	return word
+}
+
+// workerCause is the cause of an exception that came about on a worker. A full
+// disk is nobody's misbehaviour.
+func workerCause(err error) build.Cause {
+	if logs.DiskFull(err) {
+		return build.CauseDisk
+	}
+	return build.CauseWorker
 }

@@ -149,12 +149,16 @@ type Ballast interface {
 	Restore() error
 }
 
-// setAside makes the ballast. Until it is there, a full disk leaves no room for
-// endings, and asks for none when there is space again.
-func (e *Engine) setAside(b Ballast) {
+// setAside makes the ballast and reports whether it is there. Until then a full
+// disk leaves no room for endings, and nobody waits for the ballast's return.
+func (e *Engine) setAside() bool {
+	b := e.opt.Ballast
+	if b == nil {
+		return false
+	}
 	if err := b.Restore(); err != nil {
 		e.log.Warn("no ballast for a full disk", "err", err)
-		return
+		return false
 	}
-	e.post(func(l *loop) { l.ballasted = l.ballasted || !l.freed })
+	return true
 }

@@ -139,11 +139,8 @@ func (l *loop) place(r *request, conf *config.Builder, w *workerState) (worker.S
 		}
 	}
 	far := w.conf.Kind != config.WorkerLocal
-	if far {
-		env = nil
-		if own, ok := w.conn.(worker.Environer); ok {
-			env = own.Environ()
-		}
+	if own, ok := w.conn.(worker.Environer); ok {
+		env = own.Environ()
 	}
 	if kind == config.SourceAuto {
 		switch {

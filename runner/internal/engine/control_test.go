@@ -236,7 +236,9 @@ func TestStepUpdate(t *testing.T) {
 		r.fleet.on("work", sleeps(time.Minute))
 		r.start()
 		events := r.watch()
-		a, b := r.build("b0"), r.build("b1")
+		a := r.build("b0")
+		settle()
+		b := r.build("b1")
 		r.want(a, build.Success)
 		r.want(b, build.Success)
 		var told []string

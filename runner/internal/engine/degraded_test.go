@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bothy/runner/build"
+	"bothy/runner/config"
 	"bothy/runner/internal/logs"
 	"bothy/runner/internal/store"
 	"bothy/runner/worker"
@@ -30,13 +31,13 @@ func TestDiskFull(t *testing.T) {
 		before := len(events())
 
 		r.disk.fail(errNoDisk)
-		submitted := make(chan error, 1)
-		var late []*Ticket
-		go func() { // on its way when the disk fills up
-			var err error
-			late, err = r.e.Submit(context.Background(), Submission{Builder: "b"})
-			submitted <- err
-		}()
+		began := time.Now() // one is on its way when the disk fills up
+		if _, err := r.e.Submit(context.Background(), Submission{Builder: "b"}); !errors.Is(err, ErrDegraded) || !errors.Is(err, errNoDisk) {
+			t.Errorf("submit: %v", err)
+		}
+		if d := time.Since(began); d != submitPatience {
+			t.Errorf("it was refused after %s", d)
+		}
 		pass(time.Minute)
 		if _, err := r.e.Submit(t.Context(), Submission{Builder: "b"}); !errors.Is(err, ErrDegraded) || !errors.Is(err, errNoDisk) {
 			t.Errorf("submit: %v", err)
@@ -58,11 +59,6 @@ func TestDiskFull(t *testing.T) {
 			default:
 			}
 		}
-		select {
-		case err := <-submitted:
-			t.Errorf("submit was answered before it was on disk: %v", err)
-		default:
-		}
 		if len(r.fleet.order()) != 1 {
 			t.Errorf("builds were started: %v", r.fleet.order())
 		}
@@ -74,11 +70,11 @@ func TestDiskFull(t *testing.T) {
 		}
 		mustContain(t, req.Text, "cannot record", errNoDisk.Error())
 		mustEqual(t, "steps", r.steps(b.ID), []string{"work cancelled"})
-		if err := <-submitted; err != nil {
-			t.Fatal(err)
-		}
 		r.want(pending, build.Success)
-		r.want(late[0], build.Success)
+		settle()
+		if row := r.row(3); row.Result != build.Cancelled || row.Attempts != 0 {
+			t.Errorf("the request that was refused: %+v", row)
+		}
 		if err := r.e.Healthy(t.Context()); err != nil {
 			t.Errorf("healthy: %v", err)
 		}
@@ -103,11 +99,12 @@ func TestDiskFullTries(t *testing.T) {
 		go r.e.Run()
 		r.running = true
 		began := time.Now()
-		k := r.build("b")
+		if err := r.e.ControlWorker(t.Context(), "w", worker.Pause, "", ""); err != nil {
+			t.Fatal(err)
+		}
 		if d := time.Since(began); d != 10*time.Second {
 			t.Errorf("%d tries took %s", tries, d)
 		}
-		r.wait(k) // its build began before that was on disk, and may have been ended
 	})
 }
 
@@ -162,7 +159,7 @@ func TestStopWhileDegraded(t *testing.T) {
 		}()
 		pass(time.Minute)
 		r.stop(AtOnce)
-		if err := <-submitted; !errors.Is(err, ErrStopped) {
+		if err := <-submitted; !errors.Is(err, ErrDegraded) {
 			t.Errorf("submit: %v", err)
 		}
 		r.start()
@@ -279,5 +276,84 @@ func TestSinkFullDisk(t *testing.T) {
 		if _, b := r.want(r.build("b"), build.Exception); b.Cause != string(build.CauseDisk) {
 			t.Errorf("cause %q", b.Cause)
 		}
+	})
+}
+
+// TestSubmitWithTheBallast: what was on its way when the disk filled up is
+// accepted if the room that the ballast leaves is enough.
+func TestSubmitWithTheBallast(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := &ballast{}
+		r := newRig(t, oneBuilder(step("work", "true")), func(o *Options) { o.Ballast = b })
+		b.r = r
+		r.start()
+		settle()
+		r.control(worker.Pause)
+		b.set(errors.New("20 MiB are free, 32 are wanted"))
+		r.disk.fail(logsFull())
+		k := r.build("b")
+		if row := r.row(k.ID); row.State != store.Pending {
+			t.Errorf("%+v", row)
+		}
+		pass(time.Hour)
+		b.set(nil)
+		pass(2 * time.Second)
+		r.control(worker.Unpause)
+		r.want(k, build.Success)
+	})
+}
+
+// TestDiskFullBeforeTheBallast: a disk that never had room for the ballast is
+// not waited for until it has.
+func TestDiskFullBeforeTheBallast(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := &ballast{room: errors.New("20 MiB are free, 32 are wanted")}
+		r := newRig(t, oneBuilder(step("work", "true")), func(o *Options) { o.Ballast = b })
+		b.r = r
+		r.start()
+		settle()
+		r.disk.fail(logsFull())
+		k := r.build("b")
+		r.wait(k)
+		pass(2 * time.Second)
+		if err := r.e.Healthy(t.Context()); err != nil {
+			t.Error(err)
+		}
+		r.want(r.build("b"), build.Success)
+	})
+}
+
+// TestBallastFirst: it is there before anything is accepted.
+func TestBallastFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := &ballast{}
+		r := newRig(t, oneBuilder(step("work", "true")), func(o *Options) { o.Ballast = b })
+		b.r = r
+		r.start()
+		r.on(func(l *loop) {
+			if !l.ballasted {
+				t.Error("there is no ballast")
+			}
+		})
+	})
+}
+
+// TestOthersOnTheMachine: a need that fits the machine, but not beside what
+// another runner has of it, waits for room and not for the whole machine.
+func TestOthersOnTheMachine(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		conf := onMachine(work("b", "work", func(b *config.Builder) { b.CPUs = 3 }))
+		conf.Workers[0].MaxBuilds = 4
+		r := newRig(t, conf)
+		r.fleet.on("work", sleeps(time.Hour))
+		r.host.set(func(h *fakeHost) { h.taken, h.takenNeed = 1, worker.Need{CPUs: 2} })
+		r.start()
+		k := r.build("b")
+		pass(time.Minute)
+		if why := r.why(k); !strings.Contains(why, "local has 2 CPUs and") {
+			t.Errorf("why: %q", why)
+		}
+		r.host.set(func(h *fakeHost) { h.takenNeed.CPUs = 1 }) // still there
+		r.want(k, build.Success)
 	})
 }

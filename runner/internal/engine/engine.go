@@ -391,9 +391,7 @@ func (l *loop) run() {
 	l.attachWorkers()
 	if !l.opt.Foreground {
 		l.alive()
-		if b := l.opt.Ballast; b != nil { // before anything is accepted
-			l.e.setAside(b)
-		}
+		l.ballasted = l.e.setAside() // before anything is accepted
 	}
 	l.tidyLater(retentionFirst)
 	l.turn()

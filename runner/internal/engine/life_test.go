@@ -411,7 +411,10 @@ func TestKillLocal(t *testing.T) {
 					t.Fatalf("request %+v, builds %+v", row, builds)
 				}
 				mustContain(t, builds[n].Text, "worker w was killed by ana: disk swap")
-				mustEqual(t, "steps", r.steps(builds[n].ID), []string{"work cancelled"})
+				// Whether the command or its connection ends first is all the same.
+				if s := r.steps(builds[n].ID); len(s) != 1 || s[0] != "work cancelled" && s[0] != "work retry" {
+					t.Errorf("steps %q", s)
+				}
 			}
 			pass(time.Hour)
 			if why := r.why(ks[0]); why != "stopped by ana: disk swap" {

@@ -98,7 +98,7 @@ func (l *loop) mailLater() {
 	o := &l.outbox
 	l.cancelTimer(o.timer)
 	o.timer = nil
-	if l.opt.Foreground || l.stopping || o.busy >= maxDeliveries {
+	if l.opt.Foreground || l.stopping && len(l.builds) == 0 || o.busy >= maxDeliveries {
 		return
 	}
 	var at time.Time

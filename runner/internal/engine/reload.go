@@ -240,6 +240,8 @@ func (l *loop) swapWorkers(conf *config.Config, kinds map[string]worker.Kind, no
 			l.attach(w)
 		case kind != nil:
 			l.replaceWorker(w, c, kind)
+		case w.next != nil: // it still has builds of the kind before
+			w.next.conf = c
 		case !reflect.DeepEqual(*w.conf, *c):
 			w.conf = c
 			l.configured(w)
@@ -302,7 +304,12 @@ func (l *loop) parted(w *workerState) {
 		return
 	}
 	w.next, w.conf, w.kind = nil, next.conf, next.kind
-	w.state = worker.NewState(w.state.Facts)
+	was := w.state
+	w.state = worker.NewState(was.Facts)
+	w.state.MasterStart = was.MasterStart
+	if was.Link == worker.LinkStopped && next.conf.Kind == config.WorkerLocal { // until a person starts it
+		w.state.Link, w.state.LinkSince, w.state.End = was.Link, was.LinkSince, was.End
+	}
 	l.configured(w)
 	l.attach(w)
 }

@@ -20,6 +20,9 @@ const (
 	retentionEvery = time.Hour
 	// retentionBuilds are so many finished builds that it looks before its time.
 	retentionBuilds = 1000
+	// recordsKept is how long lines of the journal and settled mails are kept; the
+	// store keeps the newest of them anyway.
+	recordsKept = 90 * 24 * time.Hour
 	// retentionBatch bounds one deletion, so that commits of builds wait little.
 	retentionBatch = 200
 )
@@ -65,15 +68,15 @@ type tidier struct {
 }
 
 func (t *tidier) run() error {
-	if b := t.e.opt.Ballast; b != nil {
-		t.e.setAside(b)
+	if t.e.setAside() {
+		t.e.post(func(l *loop) { l.ballasted = l.ballasted || !l.freed })
 	}
 	if t.orphans {
 		if err := t.removeOrphans(); err != nil {
 			return err
 		}
 	}
-	r := store.Retention{Builds: max(0, t.keep), LogsBefore: t.logsBefore, Limit: retentionBatch}
+	r := store.Retention{Builds: max(0, t.keep), LogsBefore: t.logsBefore, RecordsBefore: time.Now().Add(-recordsKept), Limit: retentionBatch}
 	// What ends meanwhile is left to the next look, or a busy master would never
 	// be done. There are two small batches: requests go after their builds.
 	for small := 0; small < 2; {
@@ -162,7 +165,7 @@ func (t *tidier) remove(r store.Retention) (rows int, freed int64, err error) {
 			err = errors.Join(err, rerr)
 		}
 	}
-	return len(gone.Builds) + len(gone.Requests) + len(gone.Logs), freed, err
+	return gone.Len(), freed, err
 }
 
 // textLogs are the paths of the builds' text logs.

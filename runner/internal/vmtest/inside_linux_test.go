@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,7 +183,7 @@ steps = [
 `
 
 // kinds are the cgroups that a master may find itself in.
-func kinds(t *testing.T, limits map[string]string, test func(t *testing.T, cgroup string, delegated bool)) {
+func kinds(t *testing.T, limits map[string]string, test func(t *testing.T, cgroup string)) {
 	t.Helper()
 	t.Parallel()
 	for _, kind := range []string{"delegated", "plain"} {
@@ -194,7 +195,7 @@ func kinds(t *testing.T, limits map[string]string, test func(t *testing.T, cgrou
 					t.Fatal(err)
 				}
 			}
-			test(t, g, kind == "delegated")
+			test(t, g)
 		})
 	}
 }
@@ -210,7 +211,7 @@ func noGroups(t *testing.T, g string) {
 
 func TestInsideContainment(t *testing.T) {
 	inside(t)
-	kinds(t, nil, func(t *testing.T, g string, _ bool) {
+	kinds(t, nil, func(t *testing.T, g string) {
 		s := newScene(t, fleeing)
 		p := start(s, g, "run", "cancelled")
 		p.Awaits("| fled\n")
@@ -229,41 +230,62 @@ func TestInsideContainment(t *testing.T) {
 	})
 }
 
-// A master is killed, and its builds' processes go with it. The next one
-// removes its groups.
+// A master is killed, and its builds' processes go with it, and its groups: the
+// next one can be started where it was.
 func TestInsideKilledMaster(t *testing.T) {
 	inside(t)
-	kinds(t, nil, func(t *testing.T, g string, delegated bool) {
+	kinds(t, nil, func(t *testing.T, g string) {
 		s := newScene(t, fleeing)
 		p := start(s, g, "run", "cancelled")
 		p.Awaits("| fled\n")
 		p.Signal(syscall.SIGKILL)
 		p.Exits(-1)
 		s.NothingLeft("kill -9 of the master", enough)
-		if delegated {
-			// Nobody can be put beside groups with controllers; systemd makes
-			// the unit's group anew.
-			removeGroups(t, g)
-		}
+		noGroups(t, g)
 		start(s, g, "run", "--", "true").Exits(0)
 		noGroups(t, g)
 	})
 }
 
-// removeGroups empties a group, as systemd does when a unit has stopped.
-func removeGroups(t *testing.T, g string) {
-	t.Helper()
-	left, err := filepath.Glob(g + "/*/")
+// A master is killed together with its spawners. Nobody can be put beside the
+// groups with controllers that it leaves, but a master started where it was
+// ends what it left, and gives the controllers back.
+func TestInsideKilledMasterAndSpawners(t *testing.T) {
+	inside(t)
+	t.Parallel()
+	g := group(t, nil)
+	if err := delegate(g); err != nil {
+		t.Fatal(err)
+	}
+	s := newScene(t, fleeing)
+	p := start(s, g, "run", "cancelled")
+	p.Awaits("| fled\n")
+	old := g + "/bothy-master"
+	text, err := os.ReadFile(old + "/cgroup.procs")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range left {
-		removeGroups(t, dir)
-		testrig.Until(t, dir+" cannot be removed", func() bool { return os.Remove(dir) == nil })
+	pids := strings.Fields(string(text))
+	if len(pids) < 2 {
+		t.Fatalf("in the master's group are %q", pids)
 	}
-	testrig.Until(t, g+" keeps its controllers", func() bool {
-		return os.WriteFile(filepath.Join(g, "cgroup.subtree_control"), []byte("-memory -pids -cpu"), 0) == nil
-	})
+	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none sees another's end
+		for _, text := range pids {
+			pid, err := strconv.Atoi(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(pid, sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p.Exits(-1)
+	start(s, old, "run", "--", "true").Exits(0)
+	s.NothingLeft("kill -9 of master and spawners", enough)
+	noGroups(t, g)
+	start(s, g, "run", "--", "true").Exits(0)
+	noGroups(t, g)
 }
 
 // A step that eats all memory is named, also when only a child of it was
@@ -271,7 +293,7 @@ func removeGroups(t *testing.T, g string) {
 func TestInsideOOM(t *testing.T) {
 	inside(t)
 	const limit = 200
-	kinds(t, map[string]string{"memory.max": fmt.Sprintf("%dM", limit)}, func(t *testing.T, g string, delegated bool) {
+	kinds(t, map[string]string{"memory.max": fmt.Sprintf("%dM", limit)}, func(t *testing.T, g string) {
 		s := newScene(t, `
 [machine]
 reserve_memory = "20MiB"
@@ -289,14 +311,12 @@ steps = ["tail /dev/zero; exit 0"]
 		p := start(s, g, "run", "--keep-going", "eater", "bystander")
 		p.Exits(1)
 		p.Prints("killed by OOM", "running again with", "| fine\n", "1 failed, 1 succeeded")
-		if delegated { // else the build has no counter of its own: "perhaps"
-			p.Prints("killed by OOM at ", fmt.Sprintf(" of %d MiB", limit))
-			if strings.Contains(p.Out.String(), "perhaps") {
-				t.Errorf("it is certain:\n%s", p.All())
-			}
-			p = start(s, g, "run", "child")
-			p.Exits(1)
-			p.Prints("killed by OOM at ", fmt.Sprintf(" of %d MiB", limit))
+		p.Prints("killed by OOM at ", fmt.Sprintf(" of %d MiB", limit))
+		p = start(s, g, "run", "child")
+		p.Exits(1)
+		p.Prints("killed by OOM at ", fmt.Sprintf(" of %d MiB", limit))
+		if strings.Contains(p.Out.String(), "perhaps") {
+			t.Errorf("it is certain:\n%s", p.All())
 		}
 		noGroups(t, g)
 	})

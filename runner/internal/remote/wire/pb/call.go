@@ -69,7 +69,7 @@ func (p *Pending) Abandon() {
 func (b *Broker) call(ctx context.Context, r *Ref, method string, args Args, answer bool) (*Pending, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	err := b.await(ctx, func() bool { return b.inFlight < b.options.window() })
+	err := b.await(ctx, func() bool { return b.inFlight < b.options.window() && len(b.out) < maxUnsent })
 	if err != nil {
 		return nil, err
 	}

@@ -24,17 +24,15 @@ const (
 // when the handshake fails.
 func Client(ctx context.Context, conn io.ReadWriteCloser, o Options) (*Broker, error) {
 	b := newBroker(ctx, conn, nil, o)
-	return b.handshake(ctx, "choose a dialect", func() error {
+	return b.handshake(ctx, "choose a dialect", func() ([]byte, error) {
 		offer, err := b.decoder.Decode(StrangerLimits)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if offered, ok := offer.([]any); !ok || !slices.Contains(offered, any(dialect)) {
-			return protocolError("it does not offer the dialect %q", dialect)
+			return nil, protocolError("it does not offer the dialect %q", dialect)
 		}
-		hello := appendVersion(banana.AppendPlain(nil, dialect))
-		_, err = conn.Write(hello)
-		return err
+		return banana.AppendPlain(nil, dialect), nil
 	})
 }
 
@@ -44,20 +42,16 @@ func Client(ctx context.Context, conn io.ReadWriteCloser, o Options) (*Broker, e
 // handshake fails.
 func Server(ctx context.Context, conn io.ReadWriteCloser, root Handler, o Options) (*Broker, error) {
 	b := newBroker(ctx, conn, root, o)
-	return b.handshake(ctx, "offer dialects", func() error {
+	return b.handshake(ctx, "offer dialects", func() ([]byte, error) {
 		offer := banana.AppendPlain(banana.AppendPlain(banana.AppendList(nil, 2), dialect), otherDialect)
 		if _, err := conn.Write(offer); err != nil {
-			return err
+			return nil, err
 		}
 		choice, err := b.decoder.Decode(StrangerLimits)
-		if err != nil {
-			return err
+		if err == nil && choice != dialect {
+			err = protocolError("it does not choose the dialect %q", dialect)
 		}
-		if choice != dialect {
-			return protocolError("it does not choose the dialect %q", dialect)
-		}
-		_, err = conn.Write(appendVersion(nil))
-		return err
+		return nil, err
 	})
 }
 
@@ -65,10 +59,11 @@ func appendVersion(b []byte) []byte {
 	return banana.AppendInt(banana.AppendString(banana.AppendList(b, 2), cmdVersion), version)
 }
 
-// handshake does what is different at both ends, and starts the broker.
-func (b *Broker) handshake(ctx context.Context, what string, do func() error) (*Broker, error) {
+// handshake does what is different at both ends, and starts the broker. agree
+// returns what is to be said last.
+func (b *Broker) handshake(ctx context.Context, what string, agree func() ([]byte, error)) (*Broker, error) {
 	stop := context.AfterFunc(ctx, func() { b.conn.Close() }) // ends reading and writing
-	err := do()
+	last, err := agree()
 	if !stop() {
 		err = context.Cause(ctx)
 	}
@@ -78,6 +73,10 @@ func (b *Broker) handshake(ctx context.Context, what string, do func() error) (*
 		return nil, err
 	}
 	b.decoder.UseVocabulary()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.running.Go(b.read)
+	b.out = appendVersion(last)
+	b.kick()
 	return b, nil
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // Login logs in to a server with a name and a password. The server may call mind,
-// and does so before the login has succeeded. What it returns is the server's
+// and Buildbot's does so before the login has succeeded; it may be nil. What it returns is the server's
 // object for this client, which must be released.
 func Login(ctx context.Context, b *Broker, user, password string, mind *Object) (*Ref, error) {
 	v, err := b.Root().Call(ctx, methodLogin, Positional([]byte(user)))
@@ -33,7 +33,7 @@ func Login(ctx context.Context, b *Broker, user, password string, mind *Object) 
 		return nil, fmt.Errorf("log in as %q: %w", user, err)
 	}
 	defer challenger.Release()
-	v, err = challenger.Call(ctx, methodRespond, Positional(respond(challenge, md5.Sum([]byte(password))), mind))
+	v, err = challenger.Call(ctx, methodRespond, Positional(respond(challenge, md5.Sum([]byte(password))), orNone(mind)))
 	if err != nil {
 		return nil, fmt.Errorf("log in as %q: %w", user, err)
 	}
@@ -42,11 +42,19 @@ func Login(ctx context.Context, b *Broker, user, password string, mind *Object) 
 
 // LoginAnonymous logs in to a server without a name.
 func LoginAnonymous(ctx context.Context, b *Broker, mind *Object) (*Ref, error) {
-	v, err := b.Root().Call(ctx, methodAnonymous, Positional(mind))
+	v, err := b.Root().Call(ctx, methodAnonymous, Positional(orNone(mind)))
 	if err != nil {
 		return nil, fmt.Errorf("log in anonymously: %w", err)
 	}
 	return avatar(v)
+}
+
+// orNone is what is sent for an object that need not be there.
+func orNone(o *Object) any {
+	if o == nil {
+		return nil
+	}
+	return o
 }
 
 func avatar(v any) (*Ref, error) {

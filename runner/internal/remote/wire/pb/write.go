@@ -6,8 +6,14 @@ import (
 	"bothy/runner/internal/remote/wire/pb/jelly"
 )
 
-// keepBuffer is the largest buffer that is kept for the next messages.
-const keepBuffer = 64 << 10
+const (
+	// maxUnsent is how many bytes may wait to be sent before calls wait.
+	// Answers do not: their number is that of the peer's calls.
+	maxUnsent = 256 << 10
+	// Buffers are kept up to these sizes: by who is busy, by who is idle.
+	busyBuffer = 1 << 20
+	idleBuffer = 4 << 10
+)
 
 // append adds a message to what is to be sent and returns its size. If it cannot
 // be written nothing is sent, and no object is lent. b.mu must be held, and the
@@ -83,10 +89,13 @@ func (b *Broker) write() {
 		b.mu.Lock()
 		b.inFlight -= calls
 		b.backlog -= answers
-		if b.err == nil && b.spare == nil && cap(out) <= keepBuffer {
+		if b.err == nil && b.spare == nil && cap(out) <= busyBuffer {
 			b.spare = out[:0]
 		}
 		b.changed.Broadcast()
+	}
+	if cap(b.spare) > idleBuffer {
+		b.spare = nil
 	}
 	b.writing = false
 	b.changed.Broadcast()
