@@ -29,6 +29,7 @@ var layers = []string{
 	"bothy/runner/internal/trigger",
 	"bothy/runner/internal/latent",
 	"bothy/runner/internal/remote",
+	"bothy/runner/internal/remote/wire",
 	"bothy/runner/internal/queue",
 	"bothy/runner/internal/control",
 	"bothy/runner/internal/basedir",
@@ -56,6 +57,8 @@ var narrow = map[string]struct {
 	"bothy/localworker":           {ours: []string{"bothy/localworker", "bothy/runner/worker", "bothy/osrelease"}},
 	"bothy/runner/internal/queue": {ours: []string{"bothy/runner/worker"}, std: true},
 	"bothy/runner/internal/auth":  {},
+
+	"bothy/runner/internal/remote/wire": {}, // codecs
 }
 
 type goPackage struct {

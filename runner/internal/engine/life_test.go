@@ -361,7 +361,7 @@ func TestStopLocal(t *testing.T) {
 		r.control(worker.Start)
 		r.want(k, build.Success)
 
-		k = r.build("b")
+		r.build("b")
 		pass(time.Second)
 		r.control(worker.Stop)
 		next := r.build("b")

@@ -66,7 +66,7 @@ func (m *testMaster) serve(message msgpack.Message) (any, error) {
 }
 
 // acceptMsgpack lets buildbot-worker log in.
-func acceptMsgpack(t *testing.T, ctx context.Context) (*httptest.Server, chan *websocket.Conn) {
+func acceptMsgpack(t *testing.T) (*httptest.Server, chan *websocket.Conn) {
 	t.Helper()
 	conns := make(chan *websocket.Conn, 1)
 	done := make(chan struct{})
@@ -93,7 +93,7 @@ func acceptMsgpack(t *testing.T, ctx context.Context) (*httptest.Server, chan *w
 
 func TestRealWorkerOverMsgpack(t *testing.T) {
 	ctx := patient(t)
-	server, conns := acceptMsgpack(t, ctx)
+	server, conns := acceptMsgpack(t)
 	process := startWorker(t, protocolMsgpack, server.Listener.Addr())
 	var ws *websocket.Conn
 	select {
