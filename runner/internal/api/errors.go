@@ -65,7 +65,7 @@ func errorOf(err error) *apiError {
 		status, code = http.StatusNotFound, codeInvalidRequest
 	case errors.Is(err, engine.ErrConflict):
 		status, code = http.StatusConflict, codeServer
-	case errors.Is(err, engine.ErrDegraded), errors.Is(err, engine.ErrStopped), errors.Is(err, store.ErrClosed):
+	case errors.Is(err, engine.ErrDegraded), errors.Is(err, engine.ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, errEnded):
 		status, code = http.StatusServiceUnavailable, codeServer
 	}
 	if code == codeInternal { // it may tell of files, or hold a stack: that is for the log

@@ -479,7 +479,7 @@ func TestStream(t *testing.T) {
 	if got := next(); got != fmt.Sprintf("end %q", errEnded.Error()) {
 		t.Errorf("at the end: %s", got)
 	}
-	r.do("GET", "/sse/listen/a", nil).want(500, errEnded.Error())
+	r.do("GET", "/sse/listen/a", nil).want(503, errEnded.Error())
 }
 
 func FuzzSocketFrame(f *testing.F) {
