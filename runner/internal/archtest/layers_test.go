@@ -50,15 +50,14 @@ var narrow = map[string]struct {
 	ours []string
 	std  bool // nothing but ours and the standard library
 }{
-	"bothy/runner/worker":         {ours: []string{"bothy/runner/build"}, std: true},
-	"bothy/runner/build":          {std: true},
-	"bothy/osrelease":             {std: true},
-	"bothy/mail":                  {},
-	"bothy/localworker":           {ours: []string{"bothy/localworker", "bothy/runner/worker", "bothy/osrelease"}},
-	"bothy/runner/internal/queue": {ours: []string{"bothy/runner/worker"}, std: true},
-	"bothy/runner/internal/auth":  {},
-
-	"bothy/runner/internal/remote/wire": {}, // codecs
+	"bothy/runner/worker":               {ours: []string{"bothy/runner/build"}, std: true},
+	"bothy/runner/build":                {std: true},
+	"bothy/osrelease":                   {std: true},
+	"bothy/mail":                        {},
+	"bothy/localworker":                 {ours: []string{"bothy/localworker", "bothy/runner/worker", "bothy/osrelease"}},
+	"bothy/runner/internal/queue":       {ours: []string{"bothy/runner/worker"}, std: true},
+	"bothy/runner/internal/auth":        {},
+	"bothy/runner/internal/remote/wire": {},
 }
 
 type goPackage struct {

@@ -3,6 +3,7 @@ package msgpack
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
@@ -87,7 +88,7 @@ func (f fields) seconds(key string) (time.Duration, error) {
 	if err == nil && !(s >= 0 && s < maxSeconds) {
 		err = &fieldError{key, fmt.Errorf("%v seconds", s)}
 	}
-	return time.Duration(s * float64(time.Second)), err
+	return time.Duration(math.Round(s * float64(time.Second))), err
 }
 
 // maxSeconds is a bit less than what a time.Duration holds.
