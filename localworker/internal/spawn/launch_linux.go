@@ -89,7 +89,7 @@ func startSpawner(c cookie, sockets ...*os.File) (*child, error) {
 		Dir: "/",
 		// Its two threads sit in system calls nearly always. With one processor
 		// they would wait for each other, more would only cost memory.
-		Env:   []string{marker + "=1", CookieName + "=" + c.String(), "GOMAXPROCS=2"},
+		Env:   append(raceEnv(), marker+"=1", CookieName+"="+c.String(), "GOMAXPROCS=2"),
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &p.pidfd},
 	})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,8 +54,8 @@ func TestOOMInASharedGroup(t *testing.T) {
 			}
 			come := filepath.Join(t.TempDir(), "come")
 			cmd := inGroup(group, "exec "+os.Args[0])
-			cmd.Env = append(os.Environ(), "SPAWN_TEST_SHARED=1", "SPAWN_TEST_METHOD="+string(Leader), fmt.Sprintf("SPAWN_TEST_BASE=test-shared-%d-%d", os.Getpid(), i),
-				"SPAWN_TEST_MASTER=exec 2>/dev/null; echo ready; while [ ! -e "+come+" ]; do sleep 0.01; done; "+c.script)
+			cmd.Env = slices.Concat(os.Environ(), raceEnv(), []string{"SPAWN_TEST_SHARED=1", "SPAWN_TEST_METHOD=" + string(Leader), fmt.Sprintf("SPAWN_TEST_BASE=test-shared-%d-%d", os.Getpid(), i),
+				"SPAWN_TEST_MASTER=exec 2>/dev/null; echo ready; while [ ! -e " + come + " ]; do sleep 0.01; done; " + c.script})
 			cmd.Stderr = os.Stderr
 			out, err := cmd.StdoutPipe()
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"time"
 
@@ -24,19 +25,38 @@ func (l *loop) configure() error {
 	l.setLocks(nil, l.conf)
 	now := time.Now()
 	l.register(l.conf, now)
-	workers := l.conf.AllWorkers()
-	for i := range workers {
-		w := &workers[i]
-		kind, err := l.opt.Attach(*w)
+	for w, entry := range workersOf(l.conf) {
+		kind, err := l.opt.Attach(w)
 		if err != nil {
 			return fmt.Errorf("worker %s: %w", w.Name, err)
 		}
-		l.workers[w.Name] = l.newWorker(w, kind, now)
+		l.workers[w.Name] = l.newWorker(w.Name, entry, kind, now)
 		l.configured(l.workers[w.Name])
 	}
 	l.setBuilders(l.conf)
 	l.setHost("")
 	return nil
+}
+
+// workersOf yields all workers with their entries in the configuration. The
+// members of a group share one: there may be thousands.
+func workersOf(conf *config.Config) iter.Seq2[config.Worker, *config.Worker] {
+	return func(yield func(config.Worker, *config.Worker) bool) {
+		all := conf.AllWorkers()
+		for i := range conf.Workers {
+			entry := &conf.Workers[i]
+			n := 1
+			if entry.Kind == config.WorkerLocal {
+				n = max(1, entry.Count)
+			}
+			for range n {
+				if !yield(all[0], entry) {
+					return
+				}
+				all = all[1:]
+			}
+		}
+	}
 }
 
 func queueLocks(accesses []config.LockAccess) []queue.Lock {

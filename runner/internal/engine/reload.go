@@ -226,16 +226,15 @@ func (l *loop) setBuilders(conf *config.Config) {
 
 // swapWorkers makes the workers what the new configuration says.
 func (l *loop) swapWorkers(conf *config.Config, kinds map[string]worker.Kind, now time.Time) {
-	workers := conf.AllWorkers()
 	named := map[string]bool{}
-	for i := range workers {
-		c := &workers[i]
-		named[c.Name] = true
-		w, kind := l.workers[c.Name], kinds[c.Name]
+	for own, c := range workersOf(conf) {
+		name := own.Name
+		named[name] = true
+		w, kind := l.workers[name], kinds[name]
 		switch {
 		case w == nil:
-			w = l.newWorker(c, kind, now)
-			l.workers[c.Name] = w
+			w = l.newWorker(name, c, kind, now)
+			l.workers[name] = w
 			l.configured(w)
 			l.attach(w)
 		case kind != nil:

@@ -133,8 +133,8 @@ func TestReloadWorkers(t *testing.T) {
 				d := r.reload(conf("x"))
 				mustEqual(t, "diff", d.Lines(), []string{"worker x added", "worker w removed", "worker idle removed"})
 				settle()
-				if !idle.released || idle.closed != 1 || w.released || w.closed != 0 {
-					t.Errorf("idle: %v %d, busy: %v %d", idle.released, idle.closed, w.released, w.closed)
+				if !idle.released.Load() || idle.closed.Load() != 1 || w.released.Load() || w.closed.Load() != 0 {
+					t.Errorf("idle: %v %d, busy: %v %d", idle.released.Load(), idle.closed.Load(), w.released.Load(), w.closed.Load())
 				}
 				names := func() (all []string) {
 					for _, v := range r.e.Workers() {
@@ -152,8 +152,8 @@ func TestReloadWorkers(t *testing.T) {
 				other := r.build("b") // on x
 				r.want(k, build.Success)
 				settle()
-				if !w.released || w.closed != 1 {
-					t.Errorf("released %v, closed %d", w.released, w.closed)
+				if !w.released.Load() || w.closed.Load() != 1 {
+					t.Errorf("released %v, closed %d", w.released.Load(), w.closed.Load())
 				}
 				mustEqual(t, "workers", names(), []string{"xtrue 1"})
 				if err := r.e.ControlWorker(t.Context(), "w", worker.Pause, "", ""); !errors.Is(err, ErrUnknown) {
@@ -188,7 +188,7 @@ func TestReloadChangesWorkers(t *testing.T) {
 		before := r.fleet.kind("w")
 		mustEqual(t, "diff", r.reload(conf(config.Worker{Name: "w", MaxBuilds: 2})).Lines(), []string{"worker w: max_builds changed"})
 		pass(time.Minute)
-		if w := r.w(); len(w.Builds) != 2 || w.MaxBuilds != 2 || before.closed != 0 {
+		if w := r.w(); len(w.Builds) != 2 || w.MaxBuilds != 2 || before.closed.Load() != 0 {
 			t.Errorf("%+v", w)
 		}
 		r.reload(conf(config.Worker{Name: "w", MaxBuilds: 2, Workdir: "other"}))
@@ -200,7 +200,7 @@ func TestReloadChangesWorkers(t *testing.T) {
 		r.want(a, build.Success)
 		r.want(b, build.Success)
 		settle()
-		if !before.released || before.closed != 1 || r.fleet.kind("w") == before {
+		if !before.released.Load() || before.closed.Load() != 1 || r.fleet.kind("w") == before {
 			t.Error("it was not made anew")
 		}
 		r.reload(conf(config.Worker{Name: "w", Kind: config.WorkerRemote, MaxBuilds: 2}))
@@ -255,7 +255,7 @@ func TestReloadAbsentWorker(t *testing.T) {
 		k := r.fleet.kind("w")
 		r.reload(watchedWorkers("x"))
 		settle()
-		if !k.released || r.e.Worker("w") != nil {
+		if !k.released.Load() || r.e.Worker("w") != nil {
 			t.Error("it is kept")
 		}
 		pass(time.Hour)
@@ -337,7 +337,7 @@ func TestReloadIsPreparedWhole(t *testing.T) {
 			t.Errorf("%d discarded, %d adopted", discarded, adopted)
 		}
 		for _, k := range made[1:] {
-			if !k.released {
+			if !k.released.Load() {
 				t.Errorf("worker %s is kept", k.name)
 			}
 		}

@@ -51,7 +51,7 @@ func (l *loop) reportBuild(r *request, b *store.Build) {
 		if rep.Kind != config.ReportMail || !rep.Wants(b.Builder, conf.Tags, b.Result, before) {
 			continue
 		}
-		payload, err := json.Marshal(l.buildMail(r, b, before, rep))
+		said, err := json.Marshal(l.buildMail(r, b, before, rep))
 		if err != nil {
 			l.log.Error("mail cannot be written", "build", b.ID, "err", err)
 			continue
@@ -60,7 +60,7 @@ func (l *loop) reportBuild(r *request, b *store.Build) {
 		for _, to := range rep.Recipients(interested(b.Properties)) {
 			l.queueMail(store.Mail{
 				Key: fmt.Sprintf("build/%d/%d/%s", b.ID, i, to), Kind: mailBuild, Build: b.ID, Worker: b.Worker, Recipient: to,
-				Created: now, NotBefore: now, Payload: payload,
+				Created: now, NotBefore: now, Payload: said,
 			})
 		}
 	}
@@ -136,9 +136,9 @@ func interested(p build.Properties) (users []string) {
 func (d *delivery) content(ctx context.Context) (mail.Content, error) {
 	now := time.Now()
 	if d.rows[0].Kind == mailBuild {
-		var m buildMail
-		if err := json.Unmarshal(d.rows[0].Payload, &m); err != nil {
-			return mail.Content{}, fmt.Errorf("read a queued mail: %w", err)
+		m, err := payload[buildMail](d.rows[0])
+		if err != nil {
+			return mail.Content{}, err
 		}
 		attached := d.steps(ctx, &m)
 		c := mail.BuildFinished(d.conf.Title, m.Build)
@@ -148,14 +148,30 @@ func (d *delivery) content(ctx context.Context) (mail.Content, error) {
 	}
 	workers := make([]mail.Worker, len(d.rows))
 	for i, row := range d.rows {
-		if err := json.Unmarshal(row.Payload, &workers[i]); err != nil {
-			return mail.Content{}, fmt.Errorf("read a queued mail: %w", err)
+		var err error
+		if workers[i], err = payload[mail.Worker](row); err != nil {
+			return mail.Content{}, err
 		}
 	}
 	if d.rows[0].Kind == mailReturn {
 		return mail.WorkersReturned(d.conf.Title, now, workers), nil
 	}
 	return mail.WorkersMissing(d.conf.Title, now, workers), nil
+}
+
+// maxPayload bounds what the outbox keeps of a mail, in bytes.
+const maxPayload = 1 << 20
+
+// payload reads what the outbox kept of a mail.
+func payload[T any](row store.Mail) (T, error) {
+	var v T
+	if len(row.Payload) > maxPayload {
+		return v, fmt.Errorf("read queued mail %d: %d bytes, at most %d are taken", row.ID, len(row.Payload), maxPayload)
+	}
+	if err := json.Unmarshal(row.Payload, &v); err != nil {
+		return v, fmt.Errorf("read queued mail %d: %w", row.ID, err)
+	}
+	return v, nil
 }
 
 // steps adds what can still be read of the build's steps and logs: retention

@@ -280,7 +280,7 @@ func TestReleasedAtTheEnd(t *testing.T) {
 			l.stop(AtOnce)
 		})
 		r.ended()
-		if !kind.released || kind.conn.Err() == nil {
+		if !kind.released.Load() || kind.conn.Err() == nil {
 			t.Error("the connection is open after the engine's end")
 		}
 	})

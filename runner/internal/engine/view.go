@@ -13,10 +13,12 @@ import (
 // WorkerView is a worker as others see it at one moment. It is never written to
 // after it was made; nor is what it points to.
 type WorkerView struct {
-	ID         int64
-	Name       string
-	Kind       config.WorkerKind
-	Conf       *config.Worker // as configured; of a removed worker: as last configured
+	ID   int64
+	Name string
+	Kind config.WorkerKind
+	// Conf is its entry in the configuration, the last one if it was removed; of
+	// a member of a group it is the group's.
+	Conf       *config.Worker
 	State      worker.State
 	Info       worker.Info // what it last said about itself; nil if it never did
 	Configured time.Time   // when the configuration first named it
@@ -112,8 +114,6 @@ func (l *loop) showTouched() {
 	clear(l.touched)
 	l.touched = l.touched[:0]
 }
-
-// builderRow and schedulerRow below are what REST wants to know of names.
 
 // Builders returns the rows of all builders that were ever known, in the order
 // of their ids. The slice must not be changed.

@@ -23,7 +23,7 @@ const attachRetry = 10 * time.Second
 type workerState struct {
 	name    string
 	row     *store.Worker  // also the registry's
-	conf    *config.Worker // never written to
+	conf    *config.Worker // its entry, or its group's; never written to
 	kind    worker.Kind
 	conn    worker.Conn // nil: not connected
 	coming  worker.Conn // attached, not ready until what it said about itself is on disk
@@ -47,8 +47,8 @@ type workerState struct {
 func (w *workerState) local() bool { return w.conf.Kind == config.WorkerLocal }
 
 // newWorker makes the state of a configured worker from what is stored of it.
-func (l *loop) newWorker(conf *config.Worker, kind worker.Kind, now time.Time) *workerState {
-	w := &workerState{name: conf.Name, conf: conf, kind: kind, row: l.registry.workers[conf.Name]}
+func (l *loop) newWorker(name string, conf *config.Worker, kind worker.Kind, now time.Time) *workerState {
+	w := &workerState{name: name, conf: conf, kind: kind, row: l.registry.workers[name]}
 	w.info = w.row.Info
 	var facts worker.Facts
 	if !l.opt.Foreground { // a quarantine must not block a person at a terminal

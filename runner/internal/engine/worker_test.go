@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bothy/runner/config"
@@ -103,15 +104,16 @@ type fakeKind struct {
 	name     string
 	remote   bool          // it has a process of its own
 	running  int           // guarded by fleet.mu, as is all below
-	told     int           // how often the process was told to end
-	stubborn bool          // it does not
-	closed   int           // connections closed by the engine
 	away     chan struct{} // not nil: Attach waits until it is closed
 	refuse   error         // what Attach returns
 	attempts int           // of Attach
 	conn     *fakeConn
 	attached chan struct{}
-	released bool
+
+	told     atomic.Int32 // how often the process was told to end
+	stubborn atomic.Bool  // it does not
+	closed   atomic.Int32 // connections closed by the engine
+	released atomic.Bool
 }
 
 func (k *fakeKind) Attach(ctx context.Context) (worker.Conn, error) {
@@ -139,9 +141,7 @@ func (k *fakeKind) Attach(ctx context.Context) (worker.Conn, error) {
 }
 
 func (k *fakeKind) Release(context.Context, bool) error {
-	k.fleet.mu.Lock()
-	defer k.fleet.mu.Unlock()
-	k.released = true
+	k.released.Store(true)
 	return nil
 }
 
@@ -166,8 +166,8 @@ type fakeRemote struct{ *fakeConn }
 func (c *fakeRemote) Shutdown(context.Context) error {
 	k := c.kind
 	k.fleet.mu.Lock()
-	k.told++
-	stubborn := k.stubborn
+	k.told.Add(1)
+	stubborn := k.stubborn.Load()
 	if !stubborn && k.away == nil {
 		k.away = make(chan struct{})
 	}
@@ -210,9 +210,7 @@ func (c *fakeConn) Err() error {
 }
 
 func (c *fakeConn) Close() error {
-	c.kind.fleet.mu.Lock()
-	c.kind.closed++
-	c.kind.fleet.mu.Unlock()
+	c.kind.closed.Add(1)
 	c.cut()
 	return nil
 }

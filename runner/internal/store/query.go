@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -131,18 +132,24 @@ func (s *Store) Log(ctx context.Context, id int64) (Log, error) {
 	}, "read log %d", id))
 }
 
-// Meta returns what [Batch.PutMeta] recorded, or [ErrNotFound].
+// Meta returns what [Batch.PutMeta] recorded, or [ErrNotFound]. A starting master
+// asks before anybody else reads: to open a connection for that would take longer
+// than all else here, so it shares the writing one.
 func (s *Store) Meta(ctx context.Context, key string) ([]byte, error) {
-	return one(read(s, func(q querier) ([][]byte, error) {
-		var list [][]byte
-		err := scan(ctx, q, func(rows *sql.Rows) error {
-			var v []byte
-			err := rows.Scan(&v)
-			list = append(list, v)
-			return err
-		}, "SELECT value FROM meta WHERE key = ?", key)
-		return list, err
-	}, "read meta %s", key))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := ErrClosed
+	var value []byte
+	if !s.closed {
+		err = s.conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = ?", key).Scan(&value)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read meta %s: %w", key, s.explain(err))
+	}
+	return value, nil
 }
 
 // MetaPrefix returns every key that begins with prefix, with its value.
