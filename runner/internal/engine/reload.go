@@ -73,8 +73,12 @@ func (e *Engine) Reload(ctx context.Context, conf *config.Config) (Diff, error) 
 		l.swap(conf, ready, kinds, &diff)
 		return nil
 	})
-	if !swapped && err != nil && ctx.Err() == nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // the loop may be at it
+		return Diff{}, fmt.Errorf("the configuration may have been loaded: %w", err)
+	case err != nil && !swapped:
 		e.discard(ready, kinds)
+		return Diff{}, err
 	}
 	return diff, err
 }
@@ -143,7 +147,9 @@ func (e *Engine) discard(ready Prepared, kinds map[string]worker.Kind) {
 		ready.Discard()
 	}
 	for name, k := range kinds {
-		e.release(name, k)
+		if err := k.Release(context.WithoutCancel(e.life), true); err != nil {
+			e.log.Warn("worker not released", "worker", name, "err", err)
+		}
 	}
 }
 
