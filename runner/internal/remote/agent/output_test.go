@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +13,13 @@ import (
 	"bothy/runner/worker"
 )
 
-// sent is what an output has sent, one line per item.
+// sent is what an output has sent, one line per item. Its lock orders what a
+// test reads before a timer fires and what the timer then sends.
 type sent struct {
+	fault error
+
+	mu      sync.Mutex
 	updates []string
-	fault   error
 }
 
 func (s *sent) send(items []msgpack.Item) error {
@@ -31,15 +35,21 @@ func (s *sent) send(items []msgpack.Item) error {
 			fmt.Fprintf(&b, "%s=%v;", it.Name, it.Value)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.updates = append(s.updates, b.String())
 	return nil
 }
 
+// is compares what was sent since the last call.
 func (s *sent) is(t *testing.T, want ...string) {
 	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if fmt.Sprintf("%q", s.updates) != fmt.Sprintf("%q", want) {
 		t.Errorf("sent %q, want %q", s.updates, want)
 	}
+	s.updates = nil
 }
 
 func TestOutputIsGathered(t *testing.T) {
@@ -65,11 +75,9 @@ func TestOutputIsGathered(t *testing.T) {
 		synctest.Wait()
 		s.is(t, `stdout "a\nbc\n";stderr "e\n";stdout "d\n";logl "f\n";`)
 
-		s.updates = nil
 		out(strings.Repeat("x\n", 500))
 		s.is(t, fmt.Sprintf("stdout %q;", strings.Repeat("x\n", 500)))
 
-		s.updates = nil
 		out("partial")
 		o.value("rc", int64(3))
 		if err := o.close(); err != nil {
@@ -79,7 +87,7 @@ func TestOutputIsGathered(t *testing.T) {
 		o.header("late\n")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		s.is(t, `rc=3;stdout "partial\n";`)
+		s.is(t)
 	})
 }
 
