@@ -30,7 +30,7 @@ func (g *git) in(ctx context.Context, gitDir string, args ...string) (string, er
 	}
 	out, err := runGit(ctx, g.run, g.env, gitDir, what, append([]string{"--git-dir=" + gitDir}, args...)...)
 	if ge, ok := errors.AsType[*gitError](err); ok {
-		ge.line = redact(ge.line, g.src.URL)
+		ge.line = g.src.Redact(ge.line)
 	}
 	return strings.TrimSpace(string(out)), err
 }
@@ -172,7 +172,7 @@ const headRef = "refs/bothy/head"
 // fetch updates the clone and returns the commit that the source names. A commit
 // that is there already is not asked for: it cannot change.
 func (g *git) fetch(ctx context.Context, mirror string) (string, error) {
-	if commitID(g.src.Revision) {
+	if g.src.NamesCommit() {
 		if rev, err := g.commit(ctx, mirror, g.src.Revision); err == nil {
 			return rev, nil
 		}
@@ -192,7 +192,7 @@ func (g *git) fetch(ctx context.Context, mirror string) (string, error) {
 				return rev, nil
 			}
 		}
-		if commitID(g.src.Revision) { // on no branch; many servers give it when asked by name
+		if g.src.NamesCommit() { // on no branch; many servers give it when asked by name
 			if _, err := g.in(ctx, mirror, "fetch", "--progress", "--no-write-fetch-head", "--", g.src.URL, g.src.Revision); err != nil {
 				return "", fmt.Errorf("revision %s: %w", g.src.Revision, err)
 			}

@@ -256,20 +256,6 @@ func TestGitEnvironment(t *testing.T) {
 	}
 }
 
-func TestValidRef(t *testing.T) {
-	for name, want := range map[string]bool{
-		"main": true, "feature/x-1": true, "v1.0": true, "ünï": true, "a@b": true,
-		"": false, "-x": false, "@": false, "a..b": false, "a b": false, "a~1": false, "a^": false, "a:b": false,
-		"a?": false, "a*": false, "a[": false, "a\\b": false, "a\x00b": false, "a\n": false, "/a": false, "a/": false,
-		"a//b": false, ".a": false, "a/.b": false, "a.lock": false, "a.lock/b": false, "a.": false, "a@{1}": false,
-		strings.Repeat("a", 256): false,
-	} {
-		if got := validRef(name); got != want {
-			t.Errorf("validRef(%q) = %v", name, got)
-		}
-	}
-}
-
 func TestComplaint(t *testing.T) {
 	for _, c := range []struct{ stderr, want string }{
 		{"", ""},

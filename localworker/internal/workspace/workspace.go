@@ -119,7 +119,7 @@ func (a *Area) Prepare(ctx context.Context, run Exec, req Request) (*Dir, error)
 			return nil, err
 		}
 	case worker.SourceGit:
-		if err := validGit(req.Source); err != nil {
+		if err := req.Source.CheckGit(); err != nil {
 			return nil, err
 		}
 	case worker.SourceNone:
@@ -170,7 +170,7 @@ func (a *Area) fill(ctx context.Context, run Exec, d *Dir) error {
 		g := &git{run: run, env: gitEnv(a.o.Env), src: src}
 		rev, err := a.checkout(ctx, g, d)
 		if err != nil {
-			return fmt.Errorf("git source %s: %w", redactURL(src.URL), err)
+			return fmt.Errorf("git source %s: %w", src.Redacted(), err)
 		}
 		d.Properties = map[string]any{"got_revision": rev}
 	}

@@ -93,7 +93,7 @@ func (c *Conn) startBuild(ctx context.Context, spec worker.BuildSpec) (_ *Build,
 	if spec.Source.Kind == worker.SourceGit {
 		if err := b.checkout(ctx); err != nil {
 			b.discard()
-			return nil, fmt.Errorf("git source %s: %w", redactURL(spec.Source.URL), err)
+			return nil, fmt.Errorf("git source %s: %w", spec.Source.Redacted(), err)
 		}
 	}
 	return b, nil

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -29,7 +28,7 @@ const (
 // for the builder.
 func (b *Build) checkout(ctx context.Context) error {
 	src := b.spec.Source
-	if err := validGit(src); err != nil {
+	if err := src.CheckGit(); err != nil {
 		return err
 	}
 	sum := sha256.Sum256([]byte(src.URL))
@@ -108,7 +107,7 @@ func (b *Build) fetch(ctx context.Context, mirror string) (string, error) {
 	if _, err := b.git(ctx, mirror, "config", "uploadpack.allowAnySHA1InWant", "true"); err != nil {
 		return "", err
 	}
-	if commitID(src.Revision) {
+	if src.NamesCommit() {
 		if rev, err := b.commit(ctx, mirror, src.Revision); err == nil {
 			return rev, nil
 		}
@@ -134,7 +133,7 @@ func (b *Build) fetch(ctx context.Context, mirror string) (string, error) {
 			return rev, err
 		}
 	}
-	if !commitID(src.Revision) {
+	if !src.NamesCommit() {
 		return "", fmt.Errorf("%q does not exist", names[len(names)-1])
 	}
 	// It is on no branch; many servers give it when asked by name.
@@ -205,7 +204,7 @@ func (b *Build) gitIn(ctx context.Context, dir string, args ...string) (string, 
 		Argv: argv, Dir: dir, Env: env, Timeout: gitTimeout, SigtermTime: gitGrace,
 	})
 	if failed := (*toolError)(nil); errors.As(err, &failed) {
-		failed.said = redact(failed.said, b.spec.Source.URL)
+		failed.said = b.spec.Source.Redact(failed.said)
 	}
 	return out, err
 }
@@ -273,56 +272,4 @@ func complaint(stderr string) string {
 		}
 	}
 	return shorten(last)
-}
-
-// validGit refuses what git could take for an option or a command.
-func validGit(s worker.Source) error {
-	control := func(r rune) bool { return r < 0x20 || r == 0x7f }
-	switch {
-	case s.URL == "":
-		return errors.New("no url")
-	case len(s.URL) > 4096, strings.HasPrefix(s.URL, "-"), strings.ContainsFunc(s.URL, control):
-		return errors.New("the url is not valid")
-	case strings.HasPrefix(s.URL, "ext::"):
-		return errors.New("urls of the kind ext:: are commands and not allowed")
-	}
-	for _, ref := range []string{s.Branch, s.Revision} {
-		if ref != "" && !validRef(ref) {
-			return fmt.Errorf("%.80q is no name of a branch or revision", ref)
-		}
-	}
-	return nil
-}
-
-// validRef holds the rules of git-check-ref-format(1) that matter for safety.
-// Commit ids obey them too.
-func validRef(name string) bool {
-	return len(name) <= 255 && !strings.HasPrefix(name, "-") && !strings.Contains(name, "..") && !strings.Contains(name, "@{") &&
-		!strings.ContainsAny(name, " ~^:?*[\\") && !strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f })
-}
-
-// commitID tells whether rev is the whole id of a commit (SHA-1 or SHA-256).
-func commitID(rev string) bool {
-	return (len(rev) == 40 || len(rev) == 64) && strings.Trim(rev, "0123456789abcdef") == ""
-}
-
-// redactURL returns a URL without its password.
-func redactURL(s string) string {
-	if u, err := url.Parse(s); err == nil {
-		return u.Redacted()
-	}
-	return "(not a valid url)"
-}
-
-// redact takes a URL's password out of a text, as git may repeat it.
-func redact(text, rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.User == nil {
-		return text
-	}
-	text = strings.ReplaceAll(text, u.User.String()+"@", "xxxxx@")
-	if p, ok := u.User.Password(); ok && p != "" {
-		text = strings.ReplaceAll(text, p, "xxxxx")
-	}
-	return text
 }

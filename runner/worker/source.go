@@ -1,0 +1,76 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+const (
+	maxRef = 255  // bytes; what fits a file name, as git keeps refs
+	maxURL = 4096 // bytes
+)
+
+// CheckGit refuses what git could take for an option or a command: every kind of
+// worker asks it before git sees a source. The error carries no password.
+func (s Source) CheckGit() error {
+	switch {
+	case s.URL == "":
+		return errors.New("git source without a url")
+	case len(s.URL) > maxURL, strings.HasPrefix(s.URL, "-"), strings.ContainsFunc(s.URL, control):
+		return fmt.Errorf("git source: url %.80q is not valid", s.Redacted())
+	case strings.HasPrefix(s.URL, "ext::"):
+		return errors.New("git source: urls of the kind ext:: are commands and not allowed")
+	case s.Branch != "" && !validRef(s.Branch):
+		return fmt.Errorf("git source: branch %.80q is not valid", s.Branch)
+	case s.Revision != "" && !validRef(s.Revision):
+		return fmt.Errorf("git source: revision %.80q is not valid", s.Revision)
+	}
+	return nil
+}
+
+// NamesCommit tells whether Revision is the whole id of a commit (SHA-1 or
+// SHA-256), which cannot come to mean another one.
+func (s Source) NamesCommit() bool {
+	return (len(s.Revision) == 40 || len(s.Revision) == 64) && strings.Trim(s.Revision, "0123456789abcdef") == ""
+}
+
+// Redacted returns the URL without its password.
+func (s Source) Redacted() string {
+	if u, err := url.Parse(s.URL); err == nil {
+		return u.Redacted()
+	}
+	return "(not a valid url)"
+}
+
+// Redact takes the URL's password out of a text, as git may repeat it.
+func (s Source) Redact(text string) string {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.User == nil {
+		return text
+	}
+	text = strings.ReplaceAll(text, u.User.String()+"@", "xxxxx@")
+	if p, ok := u.User.Password(); ok && p != "" {
+		text = strings.ReplaceAll(text, p, "xxxxx")
+	}
+	return text
+}
+
+func control(r rune) bool { return r < 0x20 || r == 0x7f }
+
+// validRef holds the rules of git-check-ref-format(1) for a branch or tag. Commit
+// ids obey them too.
+func validRef(name string) bool {
+	if name == "" || len(name) > maxRef || name == "@" || strings.HasPrefix(name, "-") ||
+		strings.HasSuffix(name, ".") || strings.Contains(name, "..") || strings.Contains(name, "@{") ||
+		strings.ContainsAny(name, " ~^:?*[\\") || strings.ContainsFunc(name, control) {
+		return false
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || strings.HasPrefix(part, ".") || strings.HasSuffix(part, ".lock") {
+			return false
+		}
+	}
+	return true
+}
