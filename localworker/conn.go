@@ -60,7 +60,7 @@ func (c *conn) Ping(ctx context.Context) error {
 func (c *conn) StartBuild(ctx context.Context, spec worker.BuildSpec) (worker.Build, error) {
 	b, err := c.startBuild(ctx, spec)
 	if err != nil {
-		return nil, fmt.Errorf("prepare build %s #%d on %s: %w", spec.Builder, spec.Number, c.w.name, err)
+		return nil, err
 	}
 	return b, nil
 }

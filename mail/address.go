@@ -6,6 +6,7 @@ import (
 	netmail "net/mail"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // maxAddress is the length of the longest address that fits into the longest
@@ -15,7 +16,9 @@ const maxAddress = 254
 // plainAddress is what may stand in a command of SMTP between "<" and ">": a
 // dot-atom and a domain or an address literal. Quoted local parts are left out:
 // nobody needs them, and they could carry more than an address.
-var plainAddress = regexp.MustCompile("^" + atom + `(\.` + atom + `)*@(` + label + `(\.` + label + `)*|\[[0-9A-Fa-fIPv:.]+\])$`)
+var plainAddress = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("^" + atom + `(\.` + atom + `)*@(` + label + `(\.` + label + `)*|\[[0-9A-Fa-fIPv:.]+\])$`)
+})
 
 const (
 	atom  = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\x{80}-\\x{10FFFF}-]+"
@@ -31,7 +34,7 @@ func ParseAddress(s string) (*netmail.Address, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is no mail address: %s", s, strings.TrimPrefix(err.Error(), "mail: "))
 	}
-	if len(a.Address) > maxAddress || !plainAddress.MatchString(a.Address) || oneLine(a.Address, maxAddress) != a.Address {
+	if len(a.Address) > maxAddress || !plainAddress().MatchString(a.Address) || oneLine(a.Address, maxAddress) != a.Address {
 		return nil, fmt.Errorf("%q is no mail address that can be used", s)
 	}
 	a.Name = headerText(a.Name, maxName)

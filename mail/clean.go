@@ -3,6 +3,7 @@ package mail
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -55,12 +56,14 @@ func manyLines(s string) string {
 }
 
 // escape is a control sequence of a terminal: CSI, OSC or two characters.
-var escape = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])`)
+var escape = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])`)
+})
 
 // logLine is a line of a log as a terminal would have left it: what follows the
 // last carriage return, without colours and cursor movements.
 func logLine(s string) string {
-	s = strings.TrimRight(escape.ReplaceAllString(s, ""), "\r\n")
+	s = strings.TrimRight(escape().ReplaceAllString(s, ""), "\r\n")
 	s = s[strings.LastIndexByte(s, '\r')+1:]
 	return shorten(strings.ReplaceAll(manyLines(s), "\n", " "), maxLine)
 }

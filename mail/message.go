@@ -7,6 +7,7 @@ import (
 	"io"
 	netmail "net/mail"
 	"regexp"
+	"sync"
 	"time"
 
 	gomail "github.com/emersion/go-message/mail"
@@ -40,7 +41,7 @@ type Message struct {
 	Content
 }
 
-var messageID = regexp.MustCompile(`^<[!-;=?-~]+@[!-;=?-~]+>$`)
+var messageID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^<[!-;=?-~]+@[!-;=?-~]+>$`) })
 
 // Bytes is the message in MIME form with lines ending in CR LF: text and HTML
 // as multipart/alternative in quoted-printable, attachments beside it in
@@ -85,7 +86,7 @@ func (m *Message) header() (gomail.Header, error) {
 	switch {
 	case len(to) == 0:
 		return h, errors.New("no recipient")
-	case len(m.MessageID) > maxAddress || !messageID.MatchString(m.MessageID):
+	case len(m.MessageID) > maxAddress || !messageID().MatchString(m.MessageID):
 		return h, fmt.Errorf("bad Message-ID %q", m.MessageID)
 	case m.Date.IsZero():
 		return h, errors.New("no date")

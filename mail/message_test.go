@@ -321,7 +321,7 @@ func FuzzParseAddress(f *testing.F) {
 func TestNewMessageID(t *testing.T) {
 	for from, domain := range map[string]string{"Bothy <b@example.com>": "@example.com>", "b@[127.0.0.1]": "@[127.0.0.1]>", "b@exämple.com": "@localhost>", "?": "@localhost>"} {
 		id := NewMessageID(from)
-		if !messageID.MatchString(id) || !strings.HasSuffix(id, domain) || id == NewMessageID(from) {
+		if !messageID().MatchString(id) || !strings.HasSuffix(id, domain) || id == NewMessageID(from) {
 			t.Errorf("%q: %q", from, id)
 		}
 		m := message(Content{})

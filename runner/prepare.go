@@ -2,10 +2,12 @@ package runner
 
 import (
 	"context"
+	"net/http"
 
 	"bothy/runner/config"
 	"bothy/runner/internal/engine"
 	"bothy/runner/internal/secret"
+	"bothy/runner/worker"
 )
 
 // prepare makes ready what follows from a configuration. Of secrets only those
@@ -26,13 +28,14 @@ func (r *Runner) prepare(ctx context.Context, c *config.Config, environ []string
 	}
 	p := engine.Prepared{
 		Secrets: secrets,
-		BaseEnv: engine.BaseEnv(environ, c.Machine.PassEnv),
+		BaseEnv: worker.BaseEnv(environ, c.Machine.PassEnv),
 		Mailer:  func(ctx context.Context) (engine.Mailer, error) { return secrets.Relay(ctx, c.Mail) },
 		Adopt: func() {
 			r.adoptDialIn(workers)
 			// Who may listen is asked when they connect.
 			if old := r.web.Swap(web); old.credentials != nil || web.credentials != nil {
-				r.api.DropListeners()
+				r.api.DropListeners(func(req *http.Request) bool { return r.lets(web, req) })
+				r.page.DropStreams()
 			}
 		},
 	}
@@ -40,7 +43,7 @@ func (r *Runner) prepare(ctx context.Context, c *config.Config, environ []string
 		r.web.Store(web) // the first: nobody can have asked yet
 		r.adoptDialIn(workers)
 	} else {
-		p.Restart = needRestart(r.engine.Config(), c)
+		p.Restart = needRestart(r.conf, c)
 	}
 	return p, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bothy/runner/config"
+	"bothy/runner/internal/auth"
 	"bothy/runner/internal/remote"
 	"bothy/runner/internal/secret"
 	"bothy/runner/worker"
@@ -106,6 +107,11 @@ func (r *Runner) dialInOf(ctx context.Context, c *config.Config, secrets *secret
 
 // adopt makes it count for whoever connects from now on.
 func (r *Runner) adoptDialIn(d *dialIn) {
+	for name, p := range d.passwords {
+		if why := auth.Weakness(name, p.Text); p.Text != "" && why != "" {
+			r.log.Warn("the password of a worker is weak", "worker", name, "why", why)
+		}
+	}
 	r.dialIn.Store(d)
 	r.remote.SetTLS(d.tls)
 	r.remote.Update(d.workers)

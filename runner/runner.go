@@ -45,6 +45,7 @@ import (
 	"bothy/runner/internal/logs"
 	"bothy/runner/internal/remote"
 	"bothy/runner/internal/store"
+	"bothy/runner/internal/web"
 	"bothy/runner/worker"
 )
 
@@ -103,12 +104,15 @@ type Runner struct {
 	local  *localworker.Host
 	engine *engine.Engine
 	api    *api.API
+	page   *web.Web
 	auth   func(*http.Request) (Identity, error)
 	web    atomic.Pointer[webAccess]
 	remote *remote.Listener
 	dialIn atomic.Pointer[dialIn]
 	server *control.Server
 	pipe   *pipeListener
+
+	sessions web.Sessions // they outlive a reload
 
 	foreground bool
 
@@ -191,6 +195,7 @@ func (r *Runner) open(o Options) error {
 		return err
 	}
 	r.local.SetEpoch(rec.Epoch)
+	r.remote.SetEpoch(rec.Epoch)
 	if r.logs, err = logs.Open(r.layout.LogDir, logs.Options{Logger: r.log}); err != nil {
 		return err
 	}
@@ -210,7 +215,7 @@ func (r *Runner) open(o Options) error {
 		BaseDir:    r.layout.Dir,
 		TextLogDir: filepath.Join(r.layout.Dir, "runs"),
 		CommitPace: commitPace,
-		BaseEnv:    engine.BaseEnv(environ, m.PassEnv),
+		BaseEnv:    worker.BaseEnv(environ, m.PassEnv),
 		Prepare: func(ctx context.Context, c *config.Config) (engine.Prepared, error) {
 			return r.prepare(ctx, c, environ)
 		},
@@ -298,6 +303,7 @@ func (r *Runner) Start(ctx context.Context) error {
 	go func() {
 		r.engine.Run()
 		r.api.Close()
+		r.page.Close()
 		err := r.server.Close()
 		r.serving.Wait()
 		r.err = errors.Join(err, r.release(swept && err == nil))
@@ -397,9 +403,18 @@ func (r *Runner) Done() <-chan struct{} { return r.done }
 // databases are unsafe.
 func (r *Runner) BaseDir() string { return r.layout.Dir }
 
-// InProcessConn returns a connection to the Runner's control interface, the
-// one that "bothy run" speaks over a Unix socket, without a socket.
-func (r *Runner) InProcessConn() (net.Conn, error) { return r.pipe.dial() }
+// InProcessConn returns a connection to the control interface of a Runner that
+// was started, the one that "bothy run" speaks over a Unix socket, without a
+// socket.
+func (r *Runner) InProcessConn() (net.Conn, error) {
+	r.mu.Lock()
+	pipe := r.pipe
+	r.mu.Unlock()
+	if pipe == nil {
+		return nil, errors.New("connect to the runner: it was not started")
+	}
+	return pipe.dial()
+}
 
 // host makes the budget what the engine asks for.
 type host struct{ b *localworker.Budget }

@@ -567,3 +567,24 @@ func TestBadOpen(t *testing.T) {
 		t.Errorf("a need larger than the machine: %v", err)
 	}
 }
+
+// What kept a build from being prepared names the worker once, and its builder
+// not at all: both stand beside the text wherever it is shown.
+func TestPreparationErrorIsSaidOnce(t *testing.T) {
+	cfg := oneWorker()
+	cfg.Builders[0].Source = config.Git("file://"+t.TempDir()+"/none.git", "")
+	r := start(t, cfg, runner.Options{})
+	req, err := r.Submit(t.Context(), runner.Request{Builder: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := req.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin = "exception: worker w could not prepare the build: "
+	rest, ok := strings.CutPrefix(b.Text, begin)
+	if b.Result != build.Exception || !ok || strings.Contains(rest, "prepare") || strings.Contains(rest, "b #1") {
+		t.Errorf("%s: %q", b.Result, b.Text)
+	}
+}

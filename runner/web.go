@@ -15,10 +15,12 @@ import (
 	"sync"
 	"time"
 
+	"bothy/mail"
 	"bothy/runner/config"
 	"bothy/runner/internal/api"
 	"bothy/runner/internal/control"
 	"bothy/runner/internal/secret"
+	"bothy/runner/internal/web"
 )
 
 // Identity is who makes a request to a [Runner.Handler], and what they may do:
@@ -32,23 +34,35 @@ type Identity struct {
 // that does not say whose it is: the answer is 401. Any other error is a 403.
 var ErrNoCredentials = api.ErrNoCredentials
 
-// Handler returns the Runner's HTTP interface: REST below /api/v2/, live events
-// at /ws and /sse/, /metrics, /badges/, /cc.xml and /healthz. Everybody may look
-// and nobody may act, unless [Options.Auth] says otherwise: the users and tokens
-// of the configuration count for [Runner.Serve] only. It may be mounted below a
-// prefix with http.StripPrefix.
+// Handler returns the Runner's HTTP interface: the page at /, REST below
+// /api/v2/, live events at /ws and /sse/, /metrics, /badges/, /cc.xml and
+// /healthz. Everybody may look and nobody may act, unless [Options.Auth] says
+// otherwise: the users and tokens of the configuration count for [Runner.Serve]
+// only. It may be mounted below a prefix with http.StripPrefix.
 func (r *Runner) Handler() http.Handler {
 	if r.auth == nil {
-		return r.api.Handler(api.ReadOnly())
+		return r.interfaces(web.Access{
+			Access: api.ReadOnly(), ReadOnly: "nobody can act here: the program that shows this page has not said who may",
+		})
 	}
-	return r.api.Handler(api.Access{Identify: func(req *http.Request) (api.Identity, error) {
+	return r.interfaces(web.Access{Access: api.Access{Identify: func(req *http.Request) (api.Identity, error) {
 		id, err := r.auth(req)
 		if err != nil && !errors.Is(err, ErrNoCredentials) {
 			r.log.Debug("request refused", "err", err)
 			err = api.ErrForbidden // the words are not for who may not look
 		}
 		return api.Identity(id), err
-	}})
+	}}})
+}
+
+// interfaces are the page and what programs use, for those whom acc lets in.
+func (r *Runner) interfaces(acc web.Access) http.Handler {
+	mux, programs := http.NewServeMux(), r.api.Handler(acc.Access)
+	for _, path := range []string{"/api/", "/ws", "/sse/", "/metrics", "/badges/", "/cc.xml", "/healthz"} {
+		mux.Handle(path, programs)
+	}
+	mux.Handle("/", r.page.Handler(acc))
+	return mux
 }
 
 // Serve answers HTTP on ln as the [web] table of the configuration says: its
@@ -56,7 +70,7 @@ func (r *Runner) Handler() http.Handler {
 // may do everything if it is a loopback address, and nobody anything elsewhere.
 // It returns nil when the Runner has ended, and closes ln.
 func (r *Runner) Serve(ln net.Listener) error {
-	web := &http.Server{
+	srv := &http.Server{
 		Handler:           &webHandler{r: r, hosts: api.Hosts(ln.Addr(), r.engine.Config), loopback: isLoopback(ln.Addr())},
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
@@ -81,26 +95,36 @@ func (r *Runner) Serve(ln net.Listener) error {
 	go func() {
 		select {
 		case <-r.done:
-			_ = web.Close() // cuts what is left; Serve returns its own error
+			_ = srv.Close() // cuts what is left; Serve returns its own error
 		case <-served:
 		}
 	}()
-	if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the web: %w", err)
 	}
 	return nil
 }
 
-// webAccess is who may do what by a configuration, and how the master proves
-// who it is.
+// webAccess is who may do what by a configuration, how the master proves who it
+// is, and what else the page needs secrets for.
 type webAccess struct {
 	credentials *api.Credentials // nil: whoever reaches the master may do everything
 	certificate *tls.Certificate
+	relay       func(context.Context) (*mail.Relay, error)
+}
+
+// lets reports whether a request would be let in by a.
+func (r *Runner) lets(a *webAccess, req *http.Request) bool {
+	if a.credentials == nil {
+		return true
+	}
+	_, err := r.sessions.Access(a.credentials.Access(nil), a.credentials).Identify(req)
+	return err == nil
 }
 
 // webAccess looks up what the [web] table names.
 func (r *Runner) webAccess(ctx context.Context, c *config.Config, secrets *secret.Chain) (*webAccess, error) {
-	a := &webAccess{}
+	a := &webAccess{relay: func(ctx context.Context) (*mail.Relay, error) { return secrets.Relay(ctx, c.Mail) }}
 	if len(c.Web.Users)+len(c.Web.Tokens) > 0 {
 		found, err := secrets.Passwords(ctx, &config.Config{Web: c.Web, Dir: c.Dir})
 		if err != nil {
@@ -134,8 +158,8 @@ func (r *Runner) webAccess(ctx context.Context, c *config.Config, secrets *secre
 	return a, nil
 }
 
-// needRestart names the settings in which two configurations differ that count
-// from the next start on.
+// needRestart names the settings in which a configuration differs from the one
+// that the Runner was started with, and that count from the next start on.
 func needRestart(old, new *config.Config) (keys []string) {
 	for _, s := range []struct {
 		key  string
@@ -185,14 +209,14 @@ func (w *webHandler) handler() http.Handler {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.made != now {
-		access := api.Access{Hosts: w.hosts, Identify: nobody}
+		access := web.Access{Access: api.Access{Hosts: w.hosts, Identify: nobody}}
 		switch {
 		case now.credentials != nil:
-			access = now.credentials.Access(w.hosts)
+			access = w.r.sessions.Access(now.credentials.Access(w.hosts), now.credentials)
 		case w.loopback:
-			access = api.Open(w.hosts)
+			access.Access = api.Open(w.hosts)
 		}
-		w.made, w.h = now, w.r.api.Handler(access)
+		w.made, w.h = now, w.r.interfaces(access)
 	}
 	return w.h
 }
@@ -206,16 +230,34 @@ func (r *Runner) trusted() http.Handler {
 	}})
 }
 
-// newAPI makes the HTTP interface of an engine that was made.
+// newAPI makes the HTTP interfaces of an engine that was made.
 func (r *Runner) newAPI() error {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
 	}
+	machine := func() api.Machine { return api.Machine(r.budget.Capacity()) }
 	r.api, err = api.New(api.Options{
-		Engine: r.engine, Store: r.store, Logs: r.logs, Config: r.engine.Config,
-		Machine: func() api.Machine { return api.Machine(r.budget.Capacity()) },
-		Master:  host + ":" + r.layout.Dir, Version: Version(), Logger: r.log,
+		Engine: r.engine, Store: r.store, Logs: r.logs, Config: r.engine.Config, Machine: machine,
+		Master: host + ":" + r.layout.Dir, Version: Version(), Logger: r.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	r.page = web.New(web.Options{
+		Engine: r.engine, Store: r.store, Logs: r.logs, Config: r.engine.Config, Machine: machine,
+		Version: Version(), Logger: r.log, TestMail: r.testMail,
+	})
+	return nil
+}
+
+// testMail sends a test mail as the present configuration says, and returns what
+// the relay said.
+func (r *Runner) testMail(ctx context.Context, to string) (string, error) {
+	c := r.engine.Config()
+	relay, err := r.web.Load().relay(ctx)
+	if err != nil {
+		return "", err
+	}
+	return mail.SendTest(ctx, relay, c.Title, c.Mail.From, c.Mail.ReplyTo, to, nil)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -171,5 +172,33 @@ func TestServe(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Errorf("Serve returned %v", err)
+	}
+}
+
+// What a change needs a restart for is said as long as it waits for one, and not
+// when it was taken back.
+func TestReloadSaysWhatNeedsARestart(t *testing.T) {
+	r := start(t, oneWorker(), runner.Options{})
+	basedir := r.BaseDir()
+	for _, tt := range []struct {
+		listen, title string
+		want          bool
+	}{
+		{"127.0.0.1:8011", "", true},
+		{"127.0.0.1:8011", "other", true}, // still
+		{"127.0.0.1:8011", "other", true},
+		{"", "other", false}, // taken back
+		{"127.0.0.1:8012", "other", true},
+		{"127.0.0.1:8010", "", false},
+	} {
+		next := oneWorker()
+		next.BaseDir, next.Web.Listen, next.Title = basedir, tt.listen, tt.title
+		changes, err := r.Reload(t.Context(), next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(changes, "web.listen counts from the next start on"); got != tt.want {
+			t.Errorf("listen %q: %q", tt.listen, changes)
+		}
 	}
 }

@@ -62,7 +62,7 @@ func runBuilders(ctx context.Context, c *call) error {
 		if len(last) > 0 {
 			l := last[0]
 			result, number = l.result(), fmt.Sprintf("#%d", l.Number)
-			when, tookText = ago(now, l.CompleteAt), took(l.CompleteAt.Sub(l.StartedAt.Time))
+			when, tookText = ago(now, l.CompleteAt), l.took(now)
 		}
 		t.add(plainCell(b.Name), result, plainCell(number), plainCell(when), plainCell(tookText),
 			plainCell(fmt.Sprint(running[b.Name])), plainCell(fmt.Sprint(pending[b.Name])),
@@ -86,7 +86,20 @@ type buildRow struct {
 	Worker      string
 	Complete    bool
 	Results     *build.Result
-	StartedAt   stamp  `json:"started_at"`
-	CompleteAt  stamp  `json:"complete_at"`
-	StateString string `json:"state_string"`
+	StartedAt   stamp    `json:"started_at"`
+	CompleteAt  stamp    `json:"complete_at"`
+	StateString string   `json:"state_string"`
+	Duration    *float64 `json:"duration_s"` // so far, while it runs; nil from a master that does not say
+}
+
+// took is how long the build took, or has run until now. Times over REST are
+// whole seconds.
+func (b *buildRow) took(now time.Time) string {
+	switch {
+	case b.Duration != nil:
+		return took(time.Duration(*b.Duration * float64(time.Second)))
+	case b.Complete:
+		now = b.CompleteAt.Time
+	}
+	return took(now.Sub(b.StartedAt.Time))
 }

@@ -50,12 +50,8 @@ func runBuilds(ctx context.Context, c *call) error {
 	now := time.Now()
 	t := columns{head: []string{"ID", "BUILD", "RESULT", "STARTED", "TOOK", "WORKER", "TEXT"}}
 	for _, b := range all {
-		end := b.CompleteAt.Time
-		if !b.Complete {
-			end = now
-		}
 		t.add(plainCell(fmt.Sprint(b.ID)), plainCell(fmt.Sprintf("%s #%d", b.Builder, b.Number)), b.result(),
-			plainCell(ago(now, b.StartedAt)), plainCell(took(end.Sub(b.StartedAt.Time))), plainCell(b.Worker), styledCell(styleDim, b.StateString))
+			plainCell(ago(now, b.StartedAt)), plainCell(b.took(now)), plainCell(b.Worker), styledCell(styleDim, b.StateString))
 	}
 	return t.print(c.Env, "no builds yet")
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -27,6 +28,7 @@ func forceFlags(fs *pflag.FlagSet) {
 
 func rebuildFlags(fs *pflag.FlagSet) {
 	clientFlags(fs)
+	fs.String("reason", "", "why: kept and shown with the build")
 	waitFlag(fs)
 }
 
@@ -87,7 +89,11 @@ func runRebuild(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.submit(ctx, m, fmt.Sprintf("builds/%d", b.ID), "rebuild", nil)
+	var params map[string]any
+	if reason := c.text("reason"); reason != "" {
+		params = map[string]any{"reason": reason}
+	}
+	return c.submit(ctx, m, fmt.Sprintf("builds/%d", b.ID), "rebuild", params)
 }
 
 // submit has the master make a request, and waits for its end if it should.
@@ -166,7 +172,7 @@ func (c *call) lookAt(ctx context.Context, m *client, path string, told map[int6
 	for _, b := range builds {
 		if b.Complete && !told[b.ID] && !c.flag("json") {
 			told[b.ID] = true
-			l := row(resultStyle(*b.Results), resultWord(*b.Results), took(b.CompleteAt.Sub(b.StartedAt.Time)))
+			l := row(resultStyle(*b.Results), resultWord(*b.Results), b.took(time.Now()))
 			l = append(l, span{styleNone, fmt.Sprintf("%s #%d on %s", b.Builder, b.Number, b.Worker)})
 			if *b.Results > build.Success {
 				l = append(l, span{styleDim, ": " + oneLine(b.StateString)})

@@ -3,10 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	"bothy/mail"
 	"bothy/runner/config"
@@ -44,30 +41,14 @@ func runMail(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("name of this host: %w", err)
-	}
-	now := time.Now()
-	msg := mail.Message{
-		From: conf.Mail.From, ReplyTo: conf.Mail.ReplyTo, To: []string{to}, Date: now,
-		MessageID: mail.NewMessageID(conf.Mail.From), Content: mail.Test(conf.Title, now, host, relay.Addr),
-	}
-	data, err := msg.Bytes()
-	if err != nil {
-		return fmt.Errorf("write the test mail: %w", err)
-	}
 	var dialogue bytes.Buffer
-	outcomes, err := relay.Send(ctx, conf.Mail.From, []string{to}, data, mail.SendOptions{Trace: &dialogue})
-	if len(outcomes) == 1 && outcomes[0].Status == mail.Accepted {
-		_, err := fmt.Fprintf(c.Stdout, "%s has accepted a test mail to %s: %s\n", relay.Addr, to, outcomes[0].Text)
+	said, err := mail.SendTest(ctx, relay, conf.Title, conf.Mail.From, conf.Mail.ReplyTo, to, &dialogue)
+	if err != nil {
+		if _, werr := c.Stderr.Write(dialogue.Bytes()); werr != nil {
+			return werr
+		}
 		return err
 	}
-	if _, werr := c.Stderr.Write(dialogue.Bytes()); werr != nil {
-		return werr
-	}
-	if err == nil && len(outcomes) == 1 {
-		err = errors.New(outcomes[0].Text)
-	}
-	return fmt.Errorf("test mail to %s: %w", to, err)
+	_, err = fmt.Fprintf(c.Stdout, "%s has accepted a test mail to %s: %s\n", relay.Addr, to, said)
+	return err
 }

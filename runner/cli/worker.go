@@ -17,6 +17,7 @@ import (
 
 	"bothy/runner"
 	"bothy/runner/internal/remote/agent"
+	"bothy/runner/worker"
 )
 
 func workerFlags(fs *pflag.FlagSet) {
@@ -30,9 +31,13 @@ func workerFlags(fs *pflag.FlagSet) {
 	fs.Bool("tls", false, "speak TLS with the master")
 	fs.String("ca", "", "trust the certificates of `FILE` (PEM) instead of the system's")
 	fs.String("proxy", "", "connect through an HTTP proxy, `http://HOST:PORT`")
+	fs.Int64("spool", agent.DefaultSpool>>20, "keep up to `MIB` of output on disk while the connection to a Bothy master is cut; 0: none")
 	fs.StringSlice("pass-env", nil, "let commands inherit these variables too, `NAME,…`")
 	fs.Bool("delete-leftover-dirs", false, "remove directories of builders that the master does not have any more")
 }
+
+// maxSpool is the largest --spool, in MiB.
+const maxSpool = 1 << 20
 
 // maxPassword is the largest password file.
 const maxPassword = 64 << 10
@@ -132,6 +137,16 @@ func (c *call) workerOptions() (o agent.Options, umask int, err error) {
 	if o.BaseDir == "" {
 		o.BaseDir = c.path(o.Name)
 	}
+	spool, err := c.flags.GetInt64("spool")
+	switch {
+	case err != nil:
+		return o, -1, err
+	case spool < 0 || spool > maxSpool:
+		return o, -1, fmt.Errorf("--spool %d: want 0 to %d MiB", spool, int64(maxSpool))
+	}
+	if o.Spool = spool << 20; spool == 0 {
+		o.Spool = -1
+	}
 	if o.Password, err = c.workerPassword(tac.Password); err != nil {
 		return o, -1, err
 	}
@@ -140,7 +155,7 @@ func (c *call) workerOptions() (o agent.Options, umask int, err error) {
 	}
 	o.Master.TLS = o.Master.TLS || c.flag("tls") || o.TLS != nil
 	pass, err := c.flags.GetStringSlice("pass-env")
-	o.Environ = agent.BaseEnv(c.Environ, pass)
+	o.Environ = worker.BaseEnv(c.Environ, pass)
 	return o, tac.Umask, err
 }
 

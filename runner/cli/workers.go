@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -59,6 +60,8 @@ func (w *workerRow) state(now time.Time) (style, string) {
 		return styleYellow, "stopped"
 	case w.Link == string(worker.LinkEnding):
 		return styleYellow, "ending"
+	case w.Link == string(worker.LinkHeld):
+		return styleYellow, "cut off"
 	case !w.Connected:
 		return styleRed, "offline"
 	case quarantine == string(worker.QuarantineHeld):
@@ -92,29 +95,64 @@ func runWorkers(ctx context.Context, c *call) error {
 	if c.flag("json") {
 		return printRows(c.Stdout, rows)
 	}
-	now := time.Now()
-	t := columns{head: []string{"WORKER", "STATE", "BUILDS", "LAST SEEN", "SYSTEM", "VERSION", "WHY"}}
-	for _, w := range all {
+	var masters []masterRow
+	if _, err := m.get(ctx, "masters", nil, &masters); err != nil {
+		return failed(err)
+	}
+	slots := int64(0)
+	if len(masters) > 0 {
+		slots = masters[0].Resources.Slots
+	}
+	t := workersTable(all, slots, time.Now())
+	return t.print(c.Env, "no workers are configured")
+}
+
+// workersTable lists those that are configured, what keeps builds from a worker
+// under its row. slots is how many builds the master's machine takes.
+func workersTable(all []workerRow, slots int64, now time.Time) columns {
+	t := columns{head: []string{"WORKER", "STATE", "LOAD", "LAST SEEN", "OS", "ADDRESS", "VERSION"}}
+	for i := range all {
+		w := &all[i]
 		if !w.RemovedAt.IsZero() {
 			continue // of an earlier configuration
 		}
 		st, state := w.state(now)
-		builds := fmt.Sprint(len(w.Builds))
-		if w.MaxBuilds > 0 {
-			builds += fmt.Sprintf("/%d", w.MaxBuilds)
-		}
 		seen := ago(now, w.LastSeen)
 		if w.Connected {
 			seen = "now"
 		}
-		name := w.Name
-		if w.Kind != string(config.WorkerLocal) {
-			name += " (" + w.Kind + ")"
+		t.add(plainCell(w.Name), styledCell(st, state), plainCell(w.load(slots)), plainCell(seen),
+			plainCell(strings.TrimSpace(w.Info.ID+" "+w.Info.Release)), plainCell(w.address()), plainCell(w.Info.Version))
+		if w.Blocked != "" {
+			t.note(oneLine(visible([]byte(w.Blocked))))
 		}
-		t.add(plainCell(name), styledCell(st, state), plainCell(builds), plainCell(seen),
-			plainCell(strings.TrimSpace(w.Info.ID+" "+w.Info.Release)), plainCell(w.Info.Version), styledCell(styleDim, w.Blocked))
 	}
-	return t.print(c.Env, "no workers are configured")
+	return t
+}
+
+// load is how many builds run on the worker, of how many it takes.
+func (w *workerRow) load(slots int64) string {
+	limit := w.MaxBuilds
+	if w.Kind == string(config.WorkerLocal) && (limit == 0 || limit > slots) {
+		limit = slots
+	}
+	if limit == 0 {
+		return fmt.Sprint(len(w.Builds))
+	}
+	return fmt.Sprintf("%d/%d", len(w.Builds), limit)
+}
+
+// address is where the worker was seen, without the port, which is another one
+// each time; else what it is.
+func (w *workerRow) address() string {
+	if host, _, err := net.SplitHostPort(w.Info.Address); err == nil {
+		return host
+	}
+	return cmp.Or(w.Info.Address, w.Kind)
+}
+
+type masterRow struct {
+	Resources struct{ Slots int64 }
 }
 
 // steerWorkers does one action to each worker that is named.

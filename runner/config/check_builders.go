@@ -158,7 +158,7 @@ func unsafeForGit(s string) bool {
 	return strings.HasPrefix(s, "-") || strings.Contains(s, "::") || !isOneLine(s)
 }
 
-// runnable warns of a builder that none of its workers can run.
+// runnable reports a builder that none of its workers can run.
 func (k *checker) runnable(at *pathTo, b *Builder) {
 	names := b.Workers
 	if len(names) == 0 {
@@ -174,7 +174,7 @@ func (k *checker) runnable(at *pathTo, b *Builder) {
 	}
 	for i, s := range b.Steps {
 		if s.Func != "" {
-			k.warnf(at.key("steps").index(i).key("func"), "nobody can run builder %q: a Go step needs a local worker", b.Name)
+			k.errorf(at.key("steps").index(i).key("func"), "nobody can run builder %q: a Go step needs a local worker", b.Name)
 			return
 		}
 	}

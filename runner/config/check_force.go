@@ -28,7 +28,7 @@ func (k *checker) fields(at *pathTo, parent string, fields []Parameter, taken un
 			if err := build.CheckName(p.Name); err != nil {
 				k.errorf(at.key("name"), "%v", err)
 			} else {
-				k.fieldName(at.key("name"), p.fullName(parent), taken)
+				k.fieldName(at.key("name"), p.FullName(parent), taken)
 			}
 		}
 		if !oneOf(k, at.key("type"), p.Type, ParameterString, ParameterText, ParameterInt, ParameterBool, ParameterChoice,
@@ -45,7 +45,7 @@ func (k *checker) fields(at *pathTo, parent string, fields []Parameter, taken un
 		case depth >= maxFieldNesting:
 			k.errorf(at.key("fields"), "fields nested more than %d deep", maxFieldNesting)
 		default:
-			k.fields(at.key("fields"), p.fullName(parent), p.Fields, taken, depth+1)
+			k.fields(at.key("fields"), p.FullName(parent), p.Fields, taken, depth+1)
 		}
 	}
 }

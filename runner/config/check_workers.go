@@ -105,6 +105,9 @@ func (k *checker) remoteWorker(at *pathTo, w *Worker) {
 	case r.Password.IsZero() && w.Kind == WorkerRemote:
 		k.errorf(at.key("password"), `the worker's password is missing: "bothy token --worker %s" prints one`, w.Name)
 	}
+	if why := auth.Weakness(w.Name, r.Password.Text); r.Password.Text != "" && why != "" {
+		k.warnf(at.key("password"), `weak, %s: "bothy token --worker %s" prints a good one`, why, w.Name)
+	}
 	atLeast(k, at.key("keepalive_interval"), r.KeepaliveInterval, Off)
 	atLeast(k, at.key("missing_timeout"), r.MissingTimeout, Off)
 	atLeast(k, at.key("lease"), r.Lease, 0)

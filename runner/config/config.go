@@ -17,7 +17,9 @@ const Off = -1
 // Config is everything a master needs to know.
 type Config struct {
 	Title string // shown on pages and in mails; default "Bothy"
-	URL   string // as people reach the master, ending in "/"; default "http://127.0.0.1:8010/"
+	// URL is where people reach the master, ending in "/". Default: what
+	// Web.Listen says, with the name of this host if that is all interfaces.
+	URL string
 	// BaseDir is where state, logs and build directories live; relative to Dir.
 	// Default ".bothy".
 	BaseDir string

@@ -2,6 +2,10 @@ package config
 
 import (
 	"cmp"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -16,12 +20,12 @@ const day = 24 * time.Hour
 // setDefaults gives every zero field its default.
 func (c *Config) setDefaults() {
 	orElse(&c.Title, "Bothy")
-	orElse(&c.URL, "http://127.0.0.1:8010/")
-	if !strings.HasSuffix(c.URL, "/") {
+	orElse(&c.Web.Listen, "127.0.0.1:8010")
+	orElse(&c.URL, c.Web.url())
+	if c.URL != "" && !strings.HasSuffix(c.URL, "/") {
 		c.URL += "/"
 	}
 	orElse(&c.BaseDir, ".bothy")
-	orElse(&c.Web.Listen, "127.0.0.1:8010")
 	for i := range c.Web.Users {
 		orElse(&c.Web.Users[i].Role, Viewer)
 	}
@@ -33,7 +37,7 @@ func (c *Config) setDefaults() {
 	orElse(&c.Store.KeepBuilds, 1000)
 	orElse(&c.Store.KeepLogs, 90*day)
 	orElse(&c.Store.KeepFailedWorkspaces, 5)
-	orElse(&c.Store.DiskCap, 20e9)
+	orElse(&c.Store.DiskCap, 20<<30)
 	orElse(&c.Mail.From, "bothy@localhost")
 	orElse(&c.Mail.Relay, "localhost:25")
 	orElse(&c.Mail.TLS, TLSAuto)
@@ -59,6 +63,34 @@ func (c *Config) setDefaults() {
 	for i := range c.Secrets {
 		c.Secrets[i].setDefaults()
 	}
+}
+
+// url is where the master is reached that listens as w says, "" if Listen
+// is no address.
+func (w *Web) url() string {
+	host, port, err := net.SplitHostPort(w.Listen)
+	if err != nil {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() { // all interfaces: none of them is its name
+		if host, err = os.Hostname(); err != nil || !isName(host) {
+			host = "localhost"
+		}
+	}
+	scheme := "http"
+	if w.TLSCert != "" {
+		scheme = "https"
+	}
+	u := scheme + "://" + net.JoinHostPort(host, port) + "/"
+	if _, err := url.Parse(u); err != nil {
+		return ""
+	}
+	return u
+}
+
+// isName reports whether s can be the name of a host, with domains or without.
+func isName(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == ""
 }
 
 func (w *Worker) setDefaults() {

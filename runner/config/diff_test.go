@@ -108,7 +108,7 @@ kind = "env"
 kind = "dir"
 `)
 	want := []string{
-		"title changed", "basedir changed", "web.tls_cert changed", "web.tls_key changed", "machine.cpus changed", "store.keep_builds changed", "secrets changed",
+		"title changed", "url changed", "basedir changed", "web.tls_cert changed", "web.tls_key changed", "machine.cpus changed", "store.keep_builds changed", "secrets changed",
 		"user ben removed", "user ana: password_hash, role changed", "token ci added",
 		"worker bot3 added", "worker bot2 removed", "worker bot1: canary changed", "worker far: missing_timeout, password changed",
 		"builder gone removed", "builder test: collapse_requests, steps changed",

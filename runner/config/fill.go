@@ -112,7 +112,7 @@ func (f *filling) fields(parent string, fields []Parameter, skip func(*Parameter
 	got := map[string]any{}
 	for i := range fields {
 		p := &fields[i]
-		name := p.fullName(parent)
+		name := p.FullName(parent)
 		switch {
 		case skip(p):
 		case p.Type == ParameterNested:

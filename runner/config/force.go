@@ -83,8 +83,9 @@ func (s *Scheduler) Form() []Parameter {
 	return append([]Parameter{who, what}, s.Force.Parameters...)
 }
 
-// fullName returns the name a value is entered under. Buildbot: fullName.
-func (p *Parameter) fullName(parent string) string {
+// FullName returns the name a value is entered under, in a field of that full
+// name, "" for none. Buildbot: fullName.
+func (p *Parameter) FullName(parent string) string {
 	switch {
 	case parent == "":
 		return p.Name

@@ -47,12 +47,12 @@ func TestForm(t *testing.T) {
 		for i := range fields {
 			p := &fields[i]
 			if p.Type == ParameterNested {
-				walk(p.fullName(parent), p.Fields)
+				walk(p.FullName(parent), p.Fields)
 				continue
 			}
-			names = append(names, p.fullName(parent))
+			names = append(names, p.FullName(parent))
 			if p.Label == "" || p.Size == 0 && (p.Type == ParameterString || p.Type == ParameterInt) {
-				t.Errorf("field %s is not complete: %+v", p.fullName(parent), p)
+				t.Errorf("field %s is not complete: %+v", p.FullName(parent), p)
 			}
 		}
 	}

@@ -410,3 +410,38 @@ func problemsOf(err error) Errors {
 	errors.As(err, &errs)
 	return errs
 }
+
+// TestURLFollowsListen: what is not said of the URL follows from web.listen.
+func TestURLFollowsListen(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil || !isName(host) {
+		host = "localhost"
+	}
+	users := []User{{Name: "ana", PasswordHash: Secret{Env: "ANA"}}}
+	for _, tt := range []struct{ url, listen, cert, want string }{
+		{"", "", "", "http://127.0.0.1:8010/"},
+		{"", "", "cert.pem", "https://127.0.0.1:8010/"},
+		{"", "127.0.0.1:9000", "", "http://127.0.0.1:9000/"},
+		{"", "[::1]:9000", "cert.pem", "https://[::1]:9000/"},
+		{"", "ci.example.com:443", "cert.pem", "https://ci.example.com:443/"},
+		{"", ":9000", "", "http://" + host + ":9000/"},
+		{"", "0.0.0.0:9000", "", "http://" + host + ":9000/"},
+		{"", "[::]:9000", "cert.pem", "https://" + host + ":9000/"},
+		{"https://ci.example.com", ":9000", "", "https://ci.example.com/"},
+	} {
+		c := &Config{URL: tt.url, Web: Web{Listen: tt.listen, Users: users}}
+		if tt.cert != "" {
+			c.Web.TLSCert, c.Web.TLSKey = tt.cert, "key.pem"
+		}
+		if _, err := c.Complete(); err != nil || c.URL != tt.want {
+			t.Errorf("url %q, listen %q, certificate %q: %s, want %s; %v", tt.url, tt.listen, tt.cert, c.URL, tt.want, err)
+		}
+	}
+	for _, listen := range []string{"nonsense", "a b:80", "127.0.0.1:x", "127.0.0.1:70000", "x/y:80"} {
+		c := &Config{Web: Web{Listen: listen, Users: users}}
+		var errs Errors
+		if _, err := c.Complete(); !errors.As(err, &errs) || len(errs) != 1 {
+			t.Errorf("listen %q: %v, want one error", listen, err)
+		}
+	}
+}

@@ -9,8 +9,9 @@ import "github.com/invopop/jsonschema"
 type DocFile struct {
 	// Shown on pages and in mails.
 	Title string `json:"title" jsonschema:"minLength=1,default=Bothy"`
-	// As people reach the master; used in mails and links.
-	URL string `json:"url" jsonschema:"minLength=1,default=http://127.0.0.1:8010/"`
+	// As people reach the master; used in mails and links. The default is what
+	// web.listen says, with the name of this host if that is all interfaces.
+	URL string `json:"url" jsonschema:"minLength=1"`
 	// State, logs and build directories; relative to this file.
 	BaseDir string `json:"basedir" jsonschema:"minLength=1,default=.bothy"`
 	// The page and the REST interface.
@@ -99,7 +100,7 @@ type DocStore struct {
 	KeepLogs DocDuration `json:"keep_logs"`
 	// Directories of failed builds that are kept.
 	KeepFailedWorkspaces int `json:"keep_failed_workspaces" jsonschema:"minimum=0,default=5"`
-	// For the whole base directory; default 20GB. 0: no limit.
+	// For the whole base directory; default 20GiB. 0: no limit.
 	DiskCap DocSize `json:"disk_cap"`
 }
 

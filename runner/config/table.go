@@ -107,36 +107,33 @@ func (t *table) unless(key string, to *bool) {
 }
 
 func (t *table) whole(key string, to *int, z zero) {
-	v, at, ok := t.take(key)
-	if !ok {
-		return
-	}
-	n, ok := v.(int64)
-	switch {
-	case !ok:
-		t.wrong(at, v, "a whole number")
-	case n < math.MinInt32 || n > math.MaxInt32:
-		t.errorf(at, "%d is out of range", n)
-	default:
+	if n, at, ok := t.integer(key); ok {
 		*to = int(amount(t, at, n, z))
 	}
 }
 
 // signed reads a whole number that may be negative.
 func (t *table) signed(key string, to *int) {
+	if n, _, ok := t.integer(key); ok {
+		*to = int(n)
+	}
+}
+
+// integer reads a whole number of 32 bits; ok is false when there is none.
+func (t *table) integer(key string) (n int64, at *pathTo, ok bool) {
 	v, at, ok := t.take(key)
 	if !ok {
-		return
+		return 0, at, false
 	}
-	n, ok := v.(int64)
+	n, ok = v.(int64)
 	switch {
 	case !ok:
 		t.wrong(at, v, "a whole number")
 	case n < math.MinInt32 || n > math.MaxInt32:
 		t.errorf(at, "%d is out of range", n)
-	default:
-		*to = int(n)
+		ok = false
 	}
+	return n, at, ok
 }
 
 // amount checks a value that must not be negative, and gives 0 its meaning.

@@ -23,6 +23,8 @@ const (
 	EventAttached      EventKind = "attached"       // the connection stands
 	EventAttachFailed  EventKind = "attach-failed"  // it could not be had; it is tried again
 	EventLost          EventKind = "lost"           // the connection has ended, whoever ended it
+	EventCut           EventKind = "cut"            // the connection is cut, and what runs is held; see [Holder]
+	EventResumed       EventKind = "resumed"        // it stands again
 	EventStarting      EventKind = "starting"       // an instance of a latent worker is being started
 	EventStartFailed   EventKind = "start-failed"   // it did not start properly
 	EventPrepareFailed EventKind = "prepare-failed" // a build could not be prepared on the worker
@@ -34,7 +36,7 @@ const (
 // eventKinds are all kinds, in the order of their constants.
 var eventKinds = []EventKind{
 	EventPause, EventUnpause, EventStop, EventKill, EventStart,
-	EventConfigured, EventAttached, EventAttachFailed, EventLost, EventStarting, EventStartFailed,
+	EventConfigured, EventAttached, EventAttachFailed, EventLost, EventCut, EventResumed, EventStarting, EventStartFailed,
 	EventPrepareFailed, EventBuildStarted, EventBuildEnded, EventTimer,
 }
 
@@ -54,8 +56,11 @@ type Event struct {
 	Result build.Result // of a build that ended
 	Cause  build.Cause  // of its exception
 
-	Rules Rules     // of EventConfigured
-	Since time.Time // of EventConfigured: when the worker was last known to be there, or first configured
+	Rules Rules // of EventConfigured
+	// Since is, of EventConfigured, when the worker was last known to be there, or
+	// first configured; of EventCut when that was noticed.
+	Since time.Time
+	Until time.Time // of EventCut: when the worker counts as lost
 }
 
 // misbehaved reports whether the event counts against the worker. Not

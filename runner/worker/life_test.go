@@ -304,6 +304,45 @@ func TestMissing(t *testing.T) {
 	off.want("until it is wanted", off.passes(0), WentMissing)
 }
 
+// TestCut: while it is cut off a worker is lost, but not away; what is asked of it
+// is done when it is back.
+func TestCut(t *testing.T) {
+	l := connectedLife(t, Rules{MissingTimeout: time.Hour})
+	l.do(Event{Kind: EventBuildStarted, Build: 1})
+	cut := Event{Kind: EventCut, Reason: "reset by peer", Since: l.now, Until: l.now.Add(2 * time.Minute)}
+	l.want("cut", l.do(cut), Disconnected)
+	l.blocked("connection lost, builds held until 12:02:00")
+	if l.s.Connected() || l.s.Missing() || l.s.MissingAt() != noon.Add(time.Hour) {
+		t.Errorf("%+v", l.s)
+	}
+	l.want("back", l.do(Event{Kind: EventResumed}), Connected)
+	l.blocked("")
+	if l.s.Loss.Phase != LossNone {
+		t.Errorf("%+v", l.s.Loss)
+	}
+
+	l.do(cut)
+	l.want("stop", l.on(Stop), GracefulBegan)
+	l.want("the build ends", l.do(Event{Kind: EventBuildEnded, Build: 1, Result: build.Success}))
+	l.blocked("connection lost, waited for until 12:02:00")
+	l.want("back", l.do(Event{Kind: EventResumed}), Connected, Ending, EffectShutdown)
+	if l.s.End.By != "ana" {
+		t.Errorf("ended by %+v", l.s.End)
+	}
+
+	l = connectedLife(t, Rules{MissingTimeout: time.Hour})
+	l.do(cut)
+	l.now = l.now.Add(2 * time.Minute)
+	l.want("lost", l.do(Event{Kind: EventLost, Reason: "the lease is over"}))
+	l.blocked("not connected: the lease is over")
+	l.want("counted from the cut", l.passes(58*time.Minute), WentMissing)
+
+	l = connectedLife(t, Rules{})
+	l.do(cut)
+	l.want("kill", l.on(Kill), Ending, EffectKill)
+	l.want("the cut of one that ends", l.do(cut))
+}
+
 func TestLatentIsMissingOnlyWhileItStarts(t *testing.T) {
 	l := newLife(t, Rules{Latent: true, MissingTimeout: time.Hour})
 	l.want("away", l.passes(100*time.Hour))
@@ -380,8 +419,18 @@ func TestModel(t *testing.T) {
 				}
 			},
 			"lose": func(rt *rapid.T) {
-				if s.Connected() {
+				if s.Connected() || s.Link == LinkHeld {
 					do(Event{Kind: EventLost, Reason: "reset"})
+				}
+			},
+			"cut": func(rt *rapid.T) {
+				if !local && s.Connected() {
+					do(Event{Kind: EventCut, Reason: "reset", Since: now, Until: now.Add(2 * time.Minute)})
+				}
+			},
+			"resume": func(rt *rapid.T) {
+				if s.Link == LinkHeld {
+					do(Event{Kind: EventResumed})
 				}
 			},
 			"start": func(rt *rapid.T) {

@@ -53,6 +53,7 @@ type Link string
 const (
 	LinkAway      Link = "away"
 	LinkConnected Link = "connected"
+	LinkHeld      Link = "held"    // cut off; its builds go on, see [Holder]
 	LinkEnding    Link = "ending"  // connected, and told to end
 	LinkStopped   Link = "stopped" // a local worker that was told to end; it attaches when it is started
 )
@@ -130,6 +131,7 @@ type State struct {
 	LinkSince   time.Time // since when Link is what it is
 	End         Mark      // who told it to end, while it is ending or stopped
 	Why         string    // why it is away, "" if there is no particular reason
+	HeldUntil   time.Time // when it counts as lost, while it is held
 	Builds      int       // that run on it
 }
 
@@ -186,6 +188,11 @@ func (s State) Blocked(now time.Time) string {
 		return "stopped" + s.End.said()
 	case LinkEnding:
 		return "told to end" + s.End.said()
+	case LinkHeld:
+		if s.Builds > 0 {
+			return "connection lost, builds held until " + s.HeldUntil.Format(time.TimeOnly)
+		}
+		return "connection lost, waited for until " + s.HeldUntil.Format(time.TimeOnly)
 	case LinkAway:
 		switch {
 		case s.Why != "":

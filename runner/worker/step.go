@@ -2,6 +2,7 @@ package worker
 
 import (
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -12,8 +13,9 @@ func machines() []machine {
 }
 
 // table is what [Step] looks things up in: the rows and refusals by the kind of
-// event. It is never written to after it was made.
-var table = func() map[EventKind]steps {
+// event. It is made when it is first asked for, which a process that only runs
+// commands never does, and never written to after.
+var table = sync.OnceValue(func() map[EventKind]steps {
 	t := map[EventKind]steps{}
 	for _, kind := range eventKinds {
 		var s steps
@@ -31,7 +33,7 @@ var table = func() map[EventKind]steps {
 		t[kind] = s
 	}
 	return t
-}()
+})
 
 type steps struct {
 	refusals []refusal
@@ -41,7 +43,7 @@ type steps struct {
 // Step returns the state after an event and what follows from it. It depends on
 // nothing but its arguments.
 func Step(s State, ev Event, now time.Time) (State, []Effect) {
-	t := table[ev.Kind]
+	t := table()[ev.Kind]
 	for _, r := range t.refusals {
 		if r.from == s.Link && r.when.pass(&s, ev, now) {
 			return s, []Effect{{EffectRefused, r.reason}}

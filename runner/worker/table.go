@@ -38,6 +38,7 @@ const (
 
 	away      = phase(LinkAway)
 	connected = phase(LinkConnected)
+	cut       = phase(LinkHeld)
 	ending    = phase(LinkEnding)
 	stopped   = phase(LinkStopped)
 
@@ -85,7 +86,7 @@ func pausedMachine() machine {
 }
 
 func gracefulMachine() machine {
-	there := guard{"connected", func(s *State, _ Event, _ time.Time) bool { return s.Connected() }}
+	there := guard{"connected or held", func(s *State, _ Event, _ time.Time) bool { return s.Connected() || s.Link == LinkHeld }}
 	return machine{
 		fact: "graceful", phases: []phase{no, yes},
 		get: func(s *State) phase { return marked(s.Graceful) },
@@ -102,19 +103,23 @@ func linkMachine() machine {
 	idle := guard{"idle", func(s *State, _ Event, _ time.Time) bool { return s.Builds == 0 }}
 	done := guard{"graceful, idle", func(s *State, _ Event, _ time.Time) bool { return s.Builds == 0 && s.Graceful.Set() }}
 	return machine{
-		fact: "link", phases: []phase{away, connected, ending, stopped},
+		fact: "link", phases: []phase{away, connected, cut, ending, stopped},
 		get: func(s *State) phase { return phase(s.Link) },
 		set: setLink,
 		rows: []row{
-			{from: []phase{away, ending, stopped}, on: []EventKind{EventAttached}, to: connected, then: []EffectKind{Connected}},
+			{from: []phase{away, cut, ending, stopped}, on: []EventKind{EventAttached}, to: connected, then: []EffectKind{Connected}},
 			{from: []phase{away}, on: []EventKind{EventAttachFailed}, to: away},
 			{from: []phase{connected}, on: []EventKind{EventLost}, to: away, then: []EffectKind{Disconnected}},
+			{from: []phase{connected}, on: []EventKind{EventCut}, to: cut, then: []EffectKind{Disconnected}},
+			{from: []phase{cut}, on: []EventKind{EventResumed}, when: done, to: ending, then: []EffectKind{Connected, Ending, EffectShutdown}},
+			{from: []phase{cut}, on: []EventKind{EventResumed}, to: connected, then: []EffectKind{Connected}},
+			{from: []phase{cut}, on: []EventKind{EventLost}, to: away},
 			{from: []phase{ending}, on: []EventKind{EventLost}, when: local, to: stopped, then: []EffectKind{EndedOnPurpose}},
 			{from: []phase{ending}, on: []EventKind{EventLost}, to: away, then: []EffectKind{Disconnected}},
 
 			{from: []phase{connected}, on: []EventKind{EventStop}, when: idle, to: ending, then: []EffectKind{Ending, EffectShutdown}},
 			{from: []phase{connected}, on: []EventKind{EventBuildEnded}, when: done, to: ending, then: []EffectKind{Ending, EffectShutdown}},
-			{from: []phase{connected, ending}, on: []EventKind{EventKill}, to: ending, then: []EffectKind{Ending, EffectKill}},
+			{from: []phase{connected, cut, ending}, on: []EventKind{EventKill}, to: ending, then: []EffectKind{Ending, EffectKill}},
 			{from: []phase{away}, on: []EventKind{EventStop, EventKill}, when: local, to: stopped, then: []EffectKind{EndedOnPurpose}},
 			{from: []phase{stopped}, on: []EventKind{EventStart}, to: away, then: []EffectKind{StartedAgain, EffectAttach}},
 			{from: []phase{stopped}, on: []EventKind{EventConfigured}, when: notLocal(), to: away},
@@ -180,11 +185,11 @@ func lossMachine() machine {
 		rows: []row{
 			{from: []phase{present}, on: []EventKind{EventConfigured}, when: missed, to: lost},
 			{from: []phase{lost, missing}, on: []EventKind{EventConfigured}, when: local, to: present},
-			{from: []phase{present}, on: []EventKind{EventLost}, when: expected, to: lost},
+			{from: []phase{present}, on: []EventKind{EventLost, EventCut}, when: expected, to: lost},
 			{from: []phase{present}, on: []EventKind{EventStarting}, when: latent, to: lost},
 			{from: []phase{lost}, on: []EventKind{EventTimer}, when: overdue, to: missing, then: []EffectKind{WentMissing}},
-			{from: []phase{lost}, on: []EventKind{EventAttached}, to: present},
-			{from: []phase{missing}, on: []EventKind{EventAttached}, to: present, then: []EffectKind{CameBack}},
+			{from: []phase{lost}, on: []EventKind{EventAttached, EventResumed}, to: present},
+			{from: []phase{missing}, on: []EventKind{EventAttached, EventResumed}, to: present, then: []EffectKind{CameBack}},
 		},
 	}
 }
@@ -211,14 +216,17 @@ func setLink(s *State, to phase, ev Event, now time.Time) {
 	if s.Link != was {
 		s.LinkSince = now
 	}
+	s.HeldUntil = time.Time{}
 	switch to {
 	case connected:
 		s.End, s.Why = Mark{}, ""
 	case away:
 		s.End, s.Why = Mark{}, line(ev.Reason, MaxReason)
+	case cut:
+		s.HeldUntil, s.Why = ev.Until, line(ev.Reason, MaxReason)
 	case ending:
 		s.End = ev.mark(yes, now)
-		if ev.Kind == EventBuildEnded {
+		if ev.Kind == EventBuildEnded || ev.Kind == EventResumed {
 			s.End = s.Graceful
 		}
 	case stopped:

@@ -117,7 +117,7 @@ func allStates() []State {
 	for _, rules := range []Rules{
 		{Local: true}, {Latent: true, MissingTimeout: time.Hour}, {MissingTimeout: time.Hour}, {NoCanary: true, NoQuarantine: true},
 	} {
-		for _, link := range []Link{LinkAway, LinkConnected, LinkEnding, LinkStopped} {
+		for _, link := range []Link{LinkAway, LinkConnected, LinkHeld, LinkEnding, LinkStopped} {
 			for _, paused := range []Mark{{}, {noon.Add(-time.Hour), "ana", "disk swap"}} {
 				for _, graceful := range []Mark{{}, {noon.Add(-time.Minute), "bob", ""}} {
 					for _, q := range []Quarantine{
@@ -224,7 +224,7 @@ func faults(s State, ev Event, got State, effects []Effect, now time.Time) (wron
 	bad(ev.Kind == EventPause && !got.Paused.Set() || ev.Kind == EventUnpause && got.Paused.Set(), "pause is not what was asked for")
 	bad(got.Graceful != s.Graceful && !slices.Contains([]EventKind{EventStop, EventStart, EventAttached}, ev.Kind), "graceful has changed")
 	bad(ev.Kind == EventAttached && (got.Graceful.Set() || got.Link != LinkConnected), "attached anew, not ready")
-	bad(got.Link == LinkConnected && s.Link != LinkConnected && ev.Kind != EventAttached, "connected without a connection")
+	bad(got.Link == LinkConnected && s.Link != LinkConnected && ev.Kind != EventAttached && !(ev.Kind == EventResumed && s.Link == LinkHeld), "connected without a connection")
 
 	// Quarantine.
 	q, was := got.Quarantine, s.Quarantine
@@ -267,23 +267,28 @@ func faults(s State, ev Event, got State, effects []Effect, now time.Time) (wron
 	bad(has(WentMissing) != due, "due: %t", due)
 	bad(s.Loss.Phase != LossNone && loss.Phase != LossNone && loss.Since != s.Loss.Since, "one loss became another")
 	bad(ev.Kind == EventAttached && loss.Phase != LossNone, "attached and lost")
-	bad(has(CameBack) != (ev.Kind == EventAttached && s.Loss.Phase == LossTold), "told of a return: %t", has(CameBack))
-	if ev.Kind == EventLost && s.Loss.Phase == LossNone {
+	bad(has(CameBack) != ((ev.Kind == EventAttached || ev.Kind == EventResumed) && s.Loss.Phase == LossTold), "told of a return: %t", has(CameBack))
+	if (ev.Kind == EventLost || ev.Kind == EventCut) && s.Loss.Phase == LossNone {
 		bad((loss.Phase == LossOpen) == (s.Rules.Local || s.Rules.Latent), "loss of the connection: %s", loss.Phase)
 	}
 
 	// Ending.
 	ends := has(EffectShutdown)
 	idle := got.Builds == 0
-	bad(ends && (!idle || !got.Graceful.Set() || !s.Connected()), "ends while it is wanted")
+	bad(ends && (!idle || !got.Graceful.Set() || !s.Connected() && ev.Kind != EventResumed), "ends while it is wanted")
 	if s.Link == LinkConnected && idle && got.Graceful.Set() && (ev.Kind == EventStop && !s.Graceful.Set() || ev.Kind == EventBuildEnded) {
 		bad(!ends, "stays though it was told to stop")
 	}
-	bad(has(EffectKill) != (ev.Kind == EventKill && s.Connected()), "kill: %t", has(EffectKill))
+	bad(has(EffectKill) != (ev.Kind == EventKill && (s.Connected() || s.Link == LinkHeld)), "kill: %t", has(EffectKill))
 	if ev.Kind == EventLost && s.Link == LinkEnding {
 		bad((got.Link == LinkStopped) != s.Rules.Local, "%s after its end", got.Link)
 	}
 	bad(has(EffectAttach) != (ev.Kind == EventStart && s.Link == LinkStopped), "attach: %t", has(EffectAttach))
+
+	// A cut.
+	bad((got.Link == LinkHeld) != (s.Link == LinkHeld && !slices.Contains([]EventKind{EventAttached, EventResumed, EventLost, EventKill}, ev.Kind) ||
+		s.Link == LinkConnected && ev.Kind == EventCut), "held: %s after %s", got.Link, s.Link)
+	bad(ev.Kind == EventCut && (got.Paused != s.Paused || got.Quarantine != s.Quarantine || got.Graceful != s.Graceful), "a cut is held against the worker")
 
 	// What follows from the state.
 	takes := got.Link == LinkConnected && !got.Graceful.Set() && !got.Paused.Set() && (q.Phase == QuarantineNone || q.Phase == QuarantineTrial)

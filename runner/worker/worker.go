@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -27,7 +28,8 @@ type Conn interface {
 	// Info returns the facts the worker told about itself when it attached.
 	Info() Info
 	// StartBuild prepares the directory of a build. The caller must call
-	// [Build.End] on the result exactly once.
+	// [Build.End] on the result exactly once. An error says what failed: of which
+	// build and on which worker the caller says.
 	StartBuild(ctx context.Context, spec BuildSpec) (Build, error)
 	// Ping returns when the worker has answered.
 	Ping(ctx context.Context) error
@@ -158,8 +160,14 @@ type Command struct {
 	Timeout     time.Duration // without output; 0: none
 	MaxTime     time.Duration // in all; 0: none
 	SigtermTime time.Duration // from TERM to KILL; 0: KILL at once
-	MaxLines    int           // of stdout and stderr together; 0: any number
-	LogFiles    []LogFile     // files the command writes, followed while it runs
+	// Interrupt is sent instead of TERM; 0: TERM. Systems without signals, and
+	// workers of Buildbot's, know no other.
+	Interrupt syscall.Signal
+	MaxLines  int       // of stdout and stderr together; 0: any number
+	LogFiles  []LogFile // files the command writes, followed while it runs
+	// Hide returns a text without the secrets in it, for a worker that logs what it
+	// runs. Nil: there are none.
+	Hide func(string) string
 	// Label names the command in process receipts and cgroups, such as "3.1".
 	Label string
 	// Kill, when closed, ends the command at once, whatever SigtermTime says

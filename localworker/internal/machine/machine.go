@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -88,11 +89,9 @@ func NewDetector(root string, o Options) (*Detector, error) {
 	d := &Detector{options: o, root: osrelease.Root(root)}
 	if !d.root.Real() {
 		d.root = osrelease.Root(filepath.Clean(root))
-		info, err := d.root.Stat("/")
-		if err != nil {
-			return nil, fmt.Errorf("look at the machine below %s: %w", root, err)
-		}
-		if !info.IsDir() {
+		if info, err := os.Stat(root); err != nil {
+			return nil, fmt.Errorf("look at the machine: %w", err)
+		} else if !info.IsDir() {
 			return nil, fmt.Errorf("look at the machine below %s: not a directory", root)
 		}
 	}

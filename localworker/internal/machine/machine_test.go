@@ -90,8 +90,11 @@ func TestDetectErrors(t *testing.T) {
 		{t.TempDir(), Options{MemoryPerBuild: -1}},
 	}
 	for _, tt := range tests {
-		if r, err := Detect(tt.root, tt.o); err == nil {
+		r, err := Detect(tt.root, tt.o)
+		if err == nil {
 			t.Errorf("Detect(%s, %+v): no error, %d slots", tt.root, tt.o, r.Slots)
+		} else if tt.o == (Options{}) && !strings.Contains(err.Error(), tt.root) {
+			t.Errorf("Detect(%s): %v does not name it", tt.root, err)
 		}
 	}
 }

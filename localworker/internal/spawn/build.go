@@ -211,7 +211,8 @@ func (b *Build) End(ctx context.Context) (worker.Receipt, error) {
 type waiter struct {
 	exec    executor
 	scope   scope
-	pending bool // a gone is owed
+	signal  int64 // of a gentle end; 0: TERM
+	pending bool  // a gone is owed
 	killing bool
 	t       *time.Timer
 }
@@ -223,7 +224,7 @@ func (w *waiter) begin(grace time.Duration) {
 		w.kill()
 		return
 	}
-	w.exec.stop(stop{scope: w.scope}) // an error also closes events
+	w.exec.stop(stop{scope: w.scope, signal: w.signal}) // an error also closes events
 	w.t = time.NewTimer(grace)
 }
 

@@ -223,7 +223,7 @@ func (l *local) stop(s stop) error {
 		step = l.commands[len(l.commands)-1].step
 	}
 	l.jobs.Go(func() {
-		ended, done := settle(&known{l: l, step: step}, l.hard.Load, l.wake)
+		ended, done := settleWith(&known{l: l, step: step}, s.signal, l.hard.Load, l.wake)
 		if !done {
 			return // stopping stays: nothing more can be done with this build
 		}
@@ -292,7 +292,7 @@ type known struct {
 func (k *known) members() (all []process, sure bool) {
 	l := k.l
 	l.mu.Lock()
-	var groups []int
+	groups := map[int]bool{} // whether the first process has ended
 	var leaves []string
 	ended := true
 	for _, c := range l.commands {
@@ -301,7 +301,7 @@ func (k *known) members() (all []process, sure bool) {
 		}
 		ended = ended && c.ended
 		if c.pid != 0 {
-			groups = append(groups, c.pid)
+			groups[c.pid] = c.ended
 		}
 		if c.leaf != "" {
 			leaves = append(leaves, c.leaf)
@@ -312,12 +312,14 @@ func (k *known) members() (all []process, sure bool) {
 		return nil, true
 	}
 	inLeaf := below(leaves)
-	for _, p := range allProcesses() {
+	table := allProcesses()
+	forgetForeign(groups, table)
+	for _, p := range table {
 		if p.dead {
 			continue
 		}
-		mine := inLeaf[p.pid] || slices.Contains(groups, p.pgid)
-		if !mine {
+		_, mine := groups[p.pgid]
+		if mine = mine || inLeaf[p.pid]; !mine {
 			c, ok := p.cookie()
 			mine = ok && l.inBuild(c, k.step)
 		}
@@ -331,6 +333,17 @@ func (k *known) members() (all []process, sure bool) {
 	}
 	k.calm++
 	return nil, k.calm > 1
+}
+
+// forgetForeign removes the process groups whose number is another's by now: the
+// kernel gives it to a new process only when nobody is left in the group. groups
+// tells of each whether its own first process has ended.
+func forgetForeign(groups map[int]bool, table []process) {
+	for _, p := range table {
+		if groups[p.pid] {
+			delete(groups, p.pid)
+		}
+	}
 }
 
 func (k *known) strike() {

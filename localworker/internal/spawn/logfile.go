@@ -63,24 +63,23 @@ func (w *logFile) run(stop <-chan struct{}) {
 	}
 }
 
-// copy passes on what is new. A file that was replaced or cut begins anew.
+// copy passes on what is new. A file that was replaced or cut begins anew. The
+// command may put anything in its place at any time: opening it never waits, as
+// it would for the writer of a named pipe.
 func (w *logFile) copy() {
-	st, err := os.Stat(w.path)
-	if err != nil || !st.Mode().IsRegular() {
+	f, err := os.OpenFile(w.path, os.O_RDONLY|openNow, 0)
+	if err != nil {
 		return // not there yet
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return
 	}
 	if w.known != nil && (!os.SameFile(w.known, st) || st.Size() < w.at) {
 		w.at = 0
 	}
 	w.known = st
-	if st.Size() == w.at {
-		return
-	}
-	f, err := os.Open(w.path)
-	if err != nil {
-		return
-	}
-	defer f.Close()
 	n, _ := io.Copy(w, io.NewSectionReader(f, w.at, st.Size()-w.at))
 	w.at += n
 }

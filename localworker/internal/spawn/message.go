@@ -65,8 +65,9 @@ const (
 
 // stop asks for the end of processes, first kindly. It is answered by one gone.
 type stop struct {
-	scope scope
-	kill  bool
+	scope  scope
+	kill   bool
+	signal int64 // instead of TERM; 0: TERM
 }
 
 type eventKind int64
@@ -136,6 +137,7 @@ func (r *request) walk(f fields) {
 func (s *stop) walk(f fields) {
 	f.num((*int64)(&s.scope))
 	f.flag(&s.kill)
+	f.num(&s.signal)
 }
 
 func (e *event) walk(f fields) {

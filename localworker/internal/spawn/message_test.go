@@ -12,7 +12,7 @@ func messages() map[byte]message {
 	return map[byte]message{
 		opHello: &hello{method: Clone, base: "b", epoch: -3, home: "/h", group: "/g", buildMemory: true, handed: true, memoryHome: "/m", memoryLeaf: "/m/l", oomFile: "/o"},
 		opRun:   &request{build: 1, step: 2, label: "3.1", path: "/bin/sh", dir: "/", argv: []string{"sh", "", "é"}, env: []string{"A=b"}, tty: true, stdin: true},
-		opStop:  &stop{scope: theBuild, kill: true},
+		opStop:  &stop{scope: theBuild, kill: true, signal: 2},
 		opEvent: &event{kind: gone, step: 1 << 40, text: "x", errno: 2, status: signalled | 9, left: true, cpu: 5, maxRSS: 6, counted: true, oom: 7, certain: true, struck: true, ended: []worker.Process{{PID: 8, Name: "n"}}},
 	}
 }

@@ -121,11 +121,16 @@ func until(t *testing.T, limit time.Duration, what string, ok func() bool) {
 
 var methods = []spawn.Method{spawn.Clone, spawn.Procs, spawn.Leader, spawn.CloneAlone, spawn.Group}
 
-// each runs a test with each method that works here.
+// each runs a test with each method that works here, all at once: most of a
+// test is waiting, and t.Parallel would allow for as many as there are processors.
 func each(t *testing.T, test func(t *testing.T, s *rig)) {
+	var all sync.WaitGroup
 	for _, m := range methods {
-		t.Run(string(m), func(t *testing.T) { test(t, open(t, spawn.Options{Only: m})) })
+		all.Go(func() {
+			t.Run(string(m), func(t *testing.T) { test(t, open(t, spawn.Options{Only: m})) })
+		})
 	}
+	all.Wait()
 }
 
 // rig is a pool with one spawner.

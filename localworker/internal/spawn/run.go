@@ -44,7 +44,7 @@ func (b *Build) Run(ctx context.Context, cmd worker.Command, sink worker.Sink) (
 	b.left = true
 	io.pump(out)
 	logs := follow(cmd.LogFiles, cmd.Dir, out)
-	r := running{b: b, cmd: cmd, out: out, begun: b.s.tally.begun.Load(), only: b.s.tally.open.Load() == 1, w: waiter{exec: b.s.exec, scope: theStep}}
+	r := running{b: b, cmd: cmd, out: out, begun: b.s.tally.begun.Load(), only: b.s.tally.open.Load() == 1, w: waiter{exec: b.s.exec, scope: theStep, signal: int64(cmd.Interrupt)}}
 	err = r.wait(ctx)
 	logs.finish()
 	io.finish()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -190,6 +191,7 @@ func TestCannotStart(t *testing.T) {
 }
 
 func TestStops(t *testing.T) {
+	const soon = 1500 * time.Millisecond // a shell has started by then, on any machine
 	for _, c := range []struct {
 		name   string
 		script string
@@ -198,16 +200,20 @@ func TestStops(t *testing.T) {
 		out    string
 		signal string
 	}{
-		{"quiet", "echo a; exec sleep 1000", func(c *worker.Command) { c.Timeout = 200 * time.Millisecond }, worker.TimedOut, "a\n", "SIGTERM"},
-		{"long", "echo a; exec sleep 1000", func(c *worker.Command) { c.MaxTime = 200 * time.Millisecond }, worker.MaxTimed, "a\n", "SIGTERM"},
+		{"quiet", "echo a; exec sleep 1000", func(c *worker.Command) { c.Timeout = soon }, worker.TimedOut, "a\n", "SIGTERM"},
+		{"long", "echo a; exec sleep 1000", func(c *worker.Command) { c.MaxTime = soon }, worker.MaxTimed, "a\n", "SIGTERM"},
 		{"lines", "seq 3; exec sleep 1000", func(c *worker.Command) { c.MaxLines = 2 }, worker.MaxLined, "1\n2\n", "SIGTERM"},
 		{"lines, at once", "seq 30000", func(c *worker.Command) { c.MaxLines = 2 }, worker.MaxLined, "1\n2\n", "any"},
 		{"lines reached", "seq 3", func(c *worker.Command) { c.MaxLines = 3 }, worker.NotStopped, "1\n2\n3\n", ""},
-		{"no grace", "echo a; exec sleep 1000", func(c *worker.Command) { c.MaxTime, c.SigtermTime = 200*time.Millisecond, 0 }, worker.MaxTimed, "a\n", "SIGKILL"},
-		{"deaf", `trap "" TERM; echo a; while :; do sleep 0.1; done`, func(c *worker.Command) { c.MaxTime = 200 * time.Millisecond }, worker.MaxTimed, "a\n", "SIGKILL"},
-		{"last words", `trap "echo bye; exit 9" TERM; echo a; while :; do sleep 0.1; done`, func(c *worker.Command) { c.MaxTime, c.SigtermTime = 200*time.Millisecond, 10*time.Second }, worker.MaxTimed, "a\nbye\n", ""},
+		{"no grace", "echo a; exec sleep 1000", func(c *worker.Command) { c.MaxTime, c.SigtermTime = soon, 0 }, worker.MaxTimed, "a\n", "SIGKILL"},
+		{"deaf", `trap "" TERM; echo a; while :; do sleep 0.1; done`, func(c *worker.Command) { c.MaxTime = soon }, worker.MaxTimed, "a\n", "SIGKILL"},
+		{"last words", `trap "echo bye; exit 9" TERM; echo a; while :; do sleep 0.1; done`, func(c *worker.Command) { c.MaxTime, c.SigtermTime = soon, 10*time.Second }, worker.MaxTimed, "a\nbye\n", ""},
+		{"another signal", `trap "echo int; exit 8" INT; trap "" TERM; echo a; while :; do sleep 0.1; done`, func(c *worker.Command) {
+			c.MaxTime, c.SigtermTime, c.Interrupt = soon, 10*time.Second, syscall.SIGINT
+		}, worker.MaxTimed, "a\nint\n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			each(t, func(t *testing.T, r *rig) {
 				b := r.begin(t)
 				defer end(t, b)
@@ -259,11 +265,11 @@ func TestLogFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec := &record{}
-	cmd := sh("echo new > new; echo after >> old")
+	cmd := sh("mkfifo pipe; echo new > new; echo after >> old") // nobody writes to the pipe
 	cmd.Dir = dir
-	cmd.LogFiles = []worker.LogFile{{Name: "n", Path: "new"}, {Name: "f", Path: "old", Follow: true}, {Name: "w", Path: dir + "/old"}, {Name: "m", Path: "missing"}}
+	cmd.LogFiles = []worker.LogFile{{Name: "n", Path: "new"}, {Name: "f", Path: "old", Follow: true}, {Name: "w", Path: dir + "/old"}, {Name: "m", Path: "missing"}, {Name: "p", Path: "pipe"}}
 	run(t, b, cmd, rec)
-	for k, want := range map[string]string{"no": "new\n", "fo": "after\n", "wo": "before\nafter\n", "mo": ""} {
+	for k, want := range map[string]string{"no": "new\n", "fo": "after\n", "wo": "before\nafter\n", "mo": "", "po": ""} {
 		if got := rec.text(k); got != want {
 			t.Errorf("log %s: %q, want %q", k, got, want)
 		}

@@ -3,6 +3,7 @@
 package spawn
 
 import (
+	"cmp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,11 @@ const lastHope = giveUp + time.Second
 // as hard says so. Who is born meanwhile is met in the next round. It returns
 // whom it had to end, and whether they are gone.
 func settle(c crowd, hard func() bool, wake <-chan struct{}) (ended []worker.Process, done bool) {
+	return settleWith(c, 0, hard, wake)
+}
+
+// settleWith is settle with another signal than TERM; 0: TERM.
+func settleWith(c crowd, gentle int64, hard func() bool, wake <-chan struct{}) (ended []worker.Process, done bool) {
 	type id struct {
 		pid   int
 		start uint64
@@ -58,7 +64,7 @@ func settle(c crowd, hard func() bool, wake <-chan struct{}) (ended []worker.Pro
 					ended = append(ended, worker.Process{PID: p.pid, Name: p.name()})
 				}
 				if !kill {
-					p.signal(unix.SIGTERM)
+					p.signal(cmp.Or(unix.Signal(gentle), unix.SIGTERM))
 					p.signal(unix.SIGCONT) // the stopped do not hear TERM
 				}
 			}

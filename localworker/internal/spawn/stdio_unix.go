@@ -20,6 +20,8 @@ const (
 	smallBuffer = 64 << 10 // a Linux pipe's first size
 	largeBuffer = 1 << 20  // /proc/sys/fs/pipe-max-size as it comes
 	maxTTYDrain = 1 << 20  // what may still be read from a terminal that somebody keeps writing to
+
+	openNow = unix.O_NONBLOCK // open files without waiting for anybody
 )
 
 // buffers are a spawner's two read buffers, kept from command to command.

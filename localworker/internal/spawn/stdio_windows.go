@@ -18,6 +18,8 @@ const (
 	// drainPatience is how long an ended command's pipe may go on telling
 	// something new: it cannot be asked here what is in it.
 	drainPatience = 100 * time.Millisecond
+
+	openNow = 0 // to open a file never waits
 )
 
 // buffers are a spawner's two read buffers, kept from command to command.

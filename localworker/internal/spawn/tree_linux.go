@@ -239,7 +239,7 @@ func (t *tree) stop(s stop) {
 	}
 	t.stopping = true
 	go func() {
-		if ended, done := settle(&condemned{t: t, scope: s.scope}, t.hard.Load, t.wake); done {
+		if ended, done := settleWith(&condemned{t: t, scope: s.scope}, s.signal, t.hard.Load, t.wake); done {
 			t.settled(s.scope, ended)
 		}
 	}()

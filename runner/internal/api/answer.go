@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"hash/maphash"
 	"io"
 	"log/slog"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 const (
@@ -29,38 +26,38 @@ const minGzip = 1400
 // and many requests may share it.
 type answer struct {
 	ctype string
-	body  []byte
+	body  body
 	etag  string
 
 	once   sync.Once
-	zipped []byte
+	zipped [][]byte
+	length int // of zipped
 }
 
 // etags names bodies. The seed differs from start to start, which costs each
 // client one full answer after a restart.
 type etags struct{ seed maphash.Seed }
 
-func (e etags) answer(ctype string, body []byte) *answer {
-	sum := maphash.Bytes(e.seed, body)
-	return &answer{ctype: ctype, body: body, etag: `"` + strconv.FormatUint(sum, 36) + `"`}
+func (e etags) part(text []byte) *part { return &part{text: text, sum: maphash.Bytes(e.seed, text)} }
+
+func (e etags) answer(ctype string, text []byte) *answer {
+	return e.answerOf(ctype, body{e.part(text)})
 }
 
-// gzip returns the body compressed. It is done once, for all who ask.
-func (a *answer) gzip(pool *sync.Pool) []byte {
+func (e etags) answerOf(ctype string, b body) *answer {
+	return &answer{ctype: ctype, body: b, etag: `"` + strconv.FormatUint(b.sum(e.seed), 36) + `"`}
+}
+
+// gzip returns the body compressed, and its length. It is done once, for all who
+// ask.
+func (a *answer) gzip(z *zippers) ([][]byte, int) {
 	a.once.Do(func() {
-		var buf bytes.Buffer
-		z, _ := pool.Get().(*gzip.Writer)
-		if z == nil {
-			z, _ = gzip.NewWriterLevel(&buf, gzip.BestSpeed) // the level is valid
+		a.zipped = a.body.gzip(z)
+		for _, p := range a.zipped {
+			a.length += len(p)
 		}
-		z.Reset(&buf)
-		_, err := z.Write(a.body)
-		if err = errors.Join(err, z.Close()); err == nil {
-			a.zipped = buf.Bytes()
-		}
-		pool.Put(z)
 	})
-	return a.zipped
+	return a.zipped, a.length
 }
 
 // write sends an answer, or 304 to a client that has it.
@@ -69,13 +66,12 @@ func (a *API) write(w http.ResponseWriter, r *http.Request, ans *answer) {
 	h.Set("Content-Type", ans.ctype)
 	h.Set("Cache-Control", "private, no-cache") // to be kept, and asked for again with the ETag
 	h.Set("Vary", "Accept, Accept-Encoding, Authorization, Cookie")
-	etag, body := ans.etag, ans.body
-	if len(body) >= minGzip && acceptsGzip(r) {
-		if z := ans.gzip(&a.zippers); z != nil {
-			body = z
-			etag = strings.TrimSuffix(etag, `"`) + `-gzip"`
-			h.Set("Content-Encoding", "gzip")
-		}
+	etag, length := ans.etag, ans.body.size()
+	var zipped [][]byte
+	if length >= minGzip && acceptsGzip(r) {
+		zipped, length = ans.gzip(&a.zippers)
+		etag = strings.TrimSuffix(etag, `"`) + `-gzip"`
+		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("ETag", etag)
 	if matchesETag(r.Header.Get("If-None-Match"), etag) {
@@ -83,12 +79,19 @@ func (a *API) write(w http.ResponseWriter, r *http.Request, ans *answer) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(length))
 	if r.Method == http.MethodHead {
 		return
 	}
 	extend(w, writeTimeout)
-	if _, err := w.Write(body); err != nil {
+	var err error
+	for i := 0; i < len(zipped) && err == nil; i++ {
+		_, err = w.Write(zipped[i])
+	}
+	for i := 0; i < len(ans.body) && err == nil && zipped == nil; i++ {
+		_, err = w.Write(ans.body[i].text)
+	}
+	if err != nil {
 		a.log.Debug("answer not sent", "path", r.URL.Path, "err", err)
 	}
 }
@@ -134,14 +137,15 @@ func wantsCompact(r *http.Request) bool {
 }
 
 // form makes an answer out of compact JSON.
-func (a *API) form(b []byte, compact bool) *answer {
+func (a *API) form(b body, compact bool) *answer {
 	if compact {
-		return a.etags.answer(typeJSON, b)
+		return a.etags.answerOf(typeJSON, b)
 	}
+	text := b.bytes()
 	var buf bytes.Buffer
-	buf.Grow(2 * len(b))
-	if err := json.Indent(&buf, b, "", "  "); err != nil {
-		return a.etags.answer(typeText, b)
+	buf.Grow(2 * len(text))
+	if err := json.Indent(&buf, text, "", "  "); err != nil {
+		return a.etags.answer(typeText, text)
 	}
 	return a.etags.answer(typeText, buf.Bytes())
 }

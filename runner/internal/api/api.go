@@ -52,7 +52,8 @@ type API struct {
 	cache   cache
 	hub     hub
 	streams streams
-	zippers sync.Pool // of *gzip.Writer
+	follows follows
+	zippers zippers
 }
 
 func (a *API) config() *config.Config { return a.Options.Config() }
@@ -77,9 +78,14 @@ func (a *API) Handler(acc Access) http.Handler {
 // Close ends all WebSockets and streams, and tells their clients why.
 func (a *API) Close() { a.hub.close() }
 
-// DropListeners ends all WebSockets and streams after a change of who may
-// listen. Those who still may connect again.
-func (a *API) DropListeners() { a.hub.drop(errChanged) }
+// DropListeners ends what goes on after a change of who may listen: all
+// WebSockets and streams, since those who still may connect again; and the logs
+// that are followed by requests that still does not let in, since whoever follows
+// one could not go on where it was cut.
+func (a *API) DropListeners(still func(*http.Request) bool) {
+	a.hub.drop(errChanged)
+	a.follows.check(still)
+}
 
 // serveAPI answers what lies below /api/.
 func (a *API) serveAPI(w http.ResponseWriter, r *http.Request) {
@@ -167,14 +173,20 @@ func (a *API) answer(ctx context.Context, c *call, raw string, compact bool) (*a
 	if !compact {
 		key += " " // no URL holds one
 	}
-	return a.cache.get(ctx, key, a.version, make)
+	version := a.version
+	if c.ep.of == served(a.data.workers) {
+		version = a.workersVersion
+	}
+	return a.cache.get(ctx, key, version, make)
 }
 
-// version changes with everything that cached answers are made of, before
-// anybody is told of the change.
-func (a *API) version() uint64 {
-	return a.Store.Version() + a.names().gen + a.roster.version(a.Engine.Workers())
-}
+// version changes with everything that cached answers are made of, other than
+// those about workers, before anybody is told of the change.
+func (a *API) version() uint64 { return a.Store.Version() + a.names().gen }
+
+// workersVersion is the version of what is said about workers: none of it is
+// read from the database.
+func (a *API) workersVersion() uint64 { return a.names().gen + a.roster.version(a.Engine.Workers()) }
 
 // roster counts how often the views of workers have changed.
 type roster struct {
@@ -202,7 +214,7 @@ func New(o Options) (*API, error) {
 		masters: mastersResource(), workers: workersResource(), builders: buildersResource(), requests: requestsResource(),
 		buildsets: buildsetsResource(), sourcestamps: sourcestampsResource(), builds: buildsResource(), steps: stepsResource(),
 		logs: logsResource(), schedulers: schedulersResource(), force: forceResource(), mails: mailsResource(), journal: journalResource(),
-		reasons: reasonsResource(), changes: changesResource(), changesources: changesourcesResource(),
+		reasons: reasonsResource(), changes: changesResource(), changesources: changesourcesResource(), projects: projectsResource(),
 		properties:   &propertiesResource{schema{name: "sourcedproperties", plural: "properties"}},
 		propertyList: propertyListResource(), logchunks: logchunksResource(), rootlinks: rootlinksResource(), specs: specsResource(),
 	}
@@ -220,38 +232,32 @@ func New(o Options) (*API, error) {
 
 // envelope is the whole answer in compact JSON: {"PLURAL": […], "meta": {…}},
 // keys sorted. A single item is a list of one, as in Buildbot.
-func (ep *endpoint) envelope(ctx context.Context, c *call, q *query) ([]byte, error) {
+func (ep *endpoint) envelope(ctx context.Context, c *call, q *query) (body, error) {
 	plural := ep.of.describe().plural
-	const room = 128 // for what comes before the rows, known only after them
-	b := make([]byte, room, 4<<10)
-	var m meta
-	var err error
-	if ep.collection {
-		b, m, err = ep.of.collection(ctx, c, q, b)
-	} else {
-		b, err = ep.of.item(ctx, c, q, b)
+	if !ep.collection {
+		head, tail := around(plural, `"meta":{}`)
+		b, err := ep.of.item(ctx, c, q, append(make([]byte, 0, 2<<10), head...))
+		return body{c.a.etags.part(append(b, tail...))}, err
 	}
+	rows, m, err := ep.of.collection(ctx, c, q)
 	if err != nil {
 		return nil, err
 	}
-	about := []byte(`"meta":{}`)
-	if ep.collection {
-		about = appendValue([]byte(`"meta":{"total":`), integer, num(m.total))
-		if m.atLeast {
-			about = append(about, `,"total_is_minimum":true`...)
-		}
-		about = append(about, '}')
+	about := appendValue([]byte(`"meta":{"total":`), integer, num(m.total))
+	if m.atLeast {
+		about = append(about, `,"total_is_minimum":true`...)
 	}
-	head := []byte{'{'}
+	head, tail := around(plural, string(about)+"}")
+	return slices.Concat(body{c.a.etags.part([]byte(head))}, rows, body{c.a.etags.part([]byte(tail))}), nil
+}
+
+// around is what an envelope has before and after its rows.
+func around(plural, meta string) (head, tail string) {
+	head, tail = `"`+plural+`":[`, "]"
 	if "meta" < plural {
-		head = append(append(head, about...), ',')
+		head = meta + "," + head
+	} else {
+		tail += "," + meta
 	}
-	head = append(append(append(head, '"'), plural...), `":[`...)
-	b = append(b, ']')
-	if "meta" > plural {
-		b = append(append(b, ','), about...)
-	}
-	b = append(b, '}')
-	copy(b[room-len(head):], head)
-	return b[room-len(head):], nil
+	return "{" + head, tail + "}"
 }

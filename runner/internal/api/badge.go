@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -134,7 +135,7 @@ func (a *API) serveCC(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) ccProject(b store.Builder, o outcome) ccProject {
-	p := ccProject{Name: b.Name, Activity: "Sleeping", Status: "Unknown", URL: a.config().URL + "#/builders/" + strconv.FormatInt(b.ID, 10)}
+	p := ccProject{Name: b.Name, Activity: "Sleeping", Status: "Unknown", URL: a.config().URL + "builders/" + url.PathEscape(b.Name)}
 	if o.running {
 		p.Activity = "Building"
 	}

@@ -141,7 +141,7 @@ func (e *entry) size() int {
 	if e.last == nil {
 		return 0
 	}
-	return len(e.last.ans.body)
+	return e.last.ans.body.size()
 }
 
 // clear forgets all answers but leaves flights alone.

@@ -14,7 +14,7 @@ import (
 // counted makes answers that say how many were made before.
 func counted(n *atomic.Int64) func(context.Context) (*answer, error) {
 	return func(context.Context) (*answer, error) {
-		return &answer{body: fmt.Append(nil, n.Add(1))}, nil
+		return &answer{body: body{{text: fmt.Append(nil, n.Add(1))}}}, nil
 	}
 }
 
@@ -26,8 +26,8 @@ func TestCache(t *testing.T) {
 		get := func(key, want string) {
 			t.Helper()
 			a, err := c.get(t.Context(), key, version.Load, counted(&made))
-			if err != nil || string(a.body) != want {
-				t.Errorf("%s: %s %v, want %s", key, a.body, err, want)
+			if err != nil || string(a.body.bytes()) != want {
+				t.Errorf("%s: %s %v, want %s", key, a.body.bytes(), err, want)
 			}
 		}
 		get("a", "1")
@@ -51,7 +51,7 @@ func TestCacheSharing(t *testing.T) {
 		slow := func(context.Context) (*answer, error) {
 			n := made.Add(1)
 			<-gate
-			return &answer{body: fmt.Appendf(nil, "%d of %d", n, version.Load())}, nil
+			return &answer{body: body{{text: fmt.Appendf(nil, "%d of %d", n, version.Load())}}}, nil
 		}
 		got := make(chan string, 10)
 		ask := func() {
@@ -61,7 +61,7 @@ func TestCacheSharing(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				got <- string(a.body)
+				got <- string(a.body.bytes())
 			}()
 			synctest.Wait()
 		}
@@ -91,7 +91,7 @@ func TestCacheFailures(t *testing.T) {
 	if _, err := c.get(t.Context(), "a", version, func(context.Context) (*answer, error) { panic("oops") }); err == nil || !strings.Contains(err.Error(), "oops") {
 		t.Error(err)
 	}
-	if a, err := c.get(t.Context(), "a", version, counted(new(atomic.Int64))); err != nil || string(a.body) != "1" {
+	if a, err := c.get(t.Context(), "a", version, counted(new(atomic.Int64))); err != nil || string(a.body.bytes()) != "1" {
 		t.Errorf("a failure was kept: %v %v", a, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -108,7 +108,7 @@ func TestCacheMemory(t *testing.T) {
 	var c cache
 	for i := range 10 * maxCached {
 		big := make([]byte, maxCachedBytes/100)
-		_, err := c.get(t.Context(), fmt.Sprint(i), func() uint64 { return 1 }, func(context.Context) (*answer, error) { return &answer{body: big}, nil })
+		_, err := c.get(t.Context(), fmt.Sprint(i), func() uint64 { return 1 }, func(context.Context) (*answer, error) { return &answer{body: body{{text: big}}}, nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,11 +73,15 @@ func buildControls() []control {
 		method: "rebuild", role: config.Operator, params: []param{reasonParam},
 		doc: "ask for the same build again; the result is [bsid, {builderid: buildrequestid}]",
 		do: func(ctx context.Context, c *call, p params) ([]byte, error) {
+			reason, err := p.reason()
+			if err != nil {
+				return nil, err
+			}
 			b, err := c.build(ctx)
 			if err != nil {
 				return nil, err
 			}
-			tickets, err := c.a.Engine.Rebuild(ctx, b.ID, c.who.owner())
+			tickets, err := c.a.Engine.Rebuild(ctx, b.ID, c.who.Owner(), reason)
 			if err != nil {
 				return nil, err
 			}
@@ -177,7 +181,7 @@ func forceBuilder(ctx context.Context, c *call, p params) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := engine.Submission{Builder: b.Name, Who: c.who.owner(), Properties: build.Properties{}}
+	s := engine.Submission{Builder: b.Name, Who: c.who.Owner(), Properties: build.Properties{}}
 	texts := map[string]*string{"branch": &s.Branch, "revision": &s.Revision, "worker": &s.Worker}
 	for name, into := range texts {
 		if *into, err = p.text(name); err != nil {
@@ -203,7 +207,7 @@ func forceBuilder(ctx context.Context, c *call, p params) ([]byte, error) {
 	if len(wrong) > 0 {
 		return nil, formError(wrong)
 	}
-	if err := s.Properties.SetDefault("owner", c.who.owner(), config.FormSource); err != nil {
+	if err := s.Properties.SetDefault("owner", c.who.Owner(), config.FormSource); err != nil {
 		return nil, err
 	}
 	tickets, err := c.a.Engine.Submit(ctx, s)
@@ -341,40 +345,19 @@ func forceScheduler(ctx context.Context, c *call, p params) ([]byte, error) {
 	if len(wrong) > 0 {
 		return nil, formError(wrong)
 	}
-	if err := moreProperties(&filled); err != nil {
+	subs, err := Forced(filled, builders, c.who)
+	if err != nil {
 		return nil, err
-	}
-	n := c.a.names()
-	var subs []engine.Submission
-	var ids []int64
-	for _, b := range builders {
-		subs = append(subs, engine.Submission{
-			Builder: b, Priority: filled.Priority, Reason: filled.Reason, Properties: filled.Properties.Clone(),
-			Branch: filled.Branch, Revision: filled.Revision, Who: c.who.owner(),
-		})
-		ids = append(ids, n.builderIDs[b])
 	}
 	tickets, err := c.a.Engine.Submit(ctx, subs...)
 	if err != nil {
 		return nil, err
 	}
+	ids := make([]int64, len(builders))
+	for i, b := range builders {
+		ids[i] = c.a.names().builderIDs[b]
+	}
 	return submitted(tickets, ids), nil
-}
-
-// moreProperties are those that a form gives beside its own fields.
-func moreProperties(f *config.Filled) error {
-	set := func(name string, v any) error { return f.Properties.Set(name, v, config.FormSource) }
-	var errs []error
-	if f.Owner != "" {
-		errs = append(errs, set("owners", []string{f.Owner}))
-	}
-	if f.Repository != "" {
-		errs = append(errs, set("repository", f.Repository))
-	}
-	if f.Project != "" {
-		errs = append(errs, set("project", f.Project))
-	}
-	return errors.Join(errs...)
 }
 
 // forcedBuilders are those of the scheduler's builders that a request names; all
@@ -420,10 +403,10 @@ func fieldNames(names []string, parent string, fields []config.Parameter) []stri
 	for i := range fields {
 		p := &fields[i]
 		if p.Type == config.ParameterNested {
-			names = fieldNames(names, fullName(parent, p), p.Fields)
+			names = fieldNames(names, p.FullName(parent), p.Fields)
 			continue
 		}
-		names = append(names, fullName(parent, p))
+		names = append(names, p.FullName(parent))
 	}
 	return names
 }

@@ -81,7 +81,7 @@ func NewCredentials(users []User, tokens []Token, log *slog.Logger) *Credentials
 
 // Access returns who may do what: whom Identify knows, by the hosts given.
 func (c *Credentials) Access(hosts func(string) bool) Access {
-	a := Access{Identify: c.Identify, Challenge: basicChallenge, Hosts: hosts}
+	a := Access{Identify: c.Identify, Challenge: basicChallenge, Hosts: hosts, Revocable: true}
 	if len(c.users) == 0 {
 		a.Challenge = bearerChallenge
 	}
@@ -92,7 +92,7 @@ func (c *Credentials) Access(hosts func(string) bool) Access {
 // without users that listens on a loopback address only: whoever can reach it
 // can do as much without it.
 func Open(hosts func(string) bool) Access {
-	return Access{Hosts: hosts, Identify: func(*http.Request) (Identity, error) { return Identity{Role: config.Admin}, nil }}
+	return Access{Hosts: hosts, Revocable: true, Identify: func(*http.Request) (Identity, error) { return Identity{Role: config.Admin}, nil }}
 }
 
 // Identify returns the user or token of a request. Errors wrap
@@ -112,6 +112,22 @@ func (c *Credentials) Identify(r *http.Request) (Identity, error) {
 	}
 	return c.user(r, addr, name, password)
 }
+
+// Login checks a name and a password that came in another way than Identify
+// looks for, from the sender of r.
+func (c *Credentials) Login(r *http.Request, name, password string) (Identity, error) {
+	return c.user(r, remoteAddr(r), name, password)
+}
+
+// User returns a user of that name, with the role that counts.
+func (c *Credentials) User(name string) (User, bool) {
+	u, ok := c.users[name]
+	u.Role = role(u.Role)
+	return u, ok
+}
+
+// HasUsers reports whether there is anybody who could log in with a password.
+func (c *Credentials) HasUsers() bool { return len(c.users) > 0 }
 
 // token knows a right one without waiting, whatever its address did before: it
 // cannot be guessed, so there is nothing to slow down.

@@ -41,6 +41,7 @@ type resources struct {
 	reasons       served
 	changes       served
 	changesources served
+	projects      served
 	properties    served
 	propertyList  served
 	logchunks     served
@@ -120,11 +121,14 @@ func endpoints(d *resources) []*endpoint {
 
 		item(d.properties, nil, append(below(builds, "/properties"), "buildsets/n:bsid/properties")...),
 		list(d.propertyList, append(below(builds, "/property_list"), "buildsets/n:bsid/properties_list")...),
+		empty(list(d.propertyList, "changes/n:changeid/properties_list")),
 
 		list(d.changes, slices.Concat([]string{"changes", "sourcestamps/n:ssid/changes"}, below(builds, "/changes"))...),
 		item(d.changes, nil, "changes/n:changeid"),
 		list(d.changesources, append([]string{"changesources"}, below(masters, "/changesources")...)...),
-		item(d.changesources, nil, "changesources/n:changesourceid"),
+		item(d.changesources, nil, append([]string{"changesources/n:changesourceid"}, below(masters, "/changesources/n:changesourceid")...)...),
+		list(d.projects, "projects"),
+		item(d.projects, nil, "projects/n:projectid"),
 
 		list(d.schedulers, append([]string{"schedulers"}, below(masters, "/schedulers")...)...),
 		item(d.schedulers, schedulerControls(), append([]string{"schedulers/n:schedulerid"}, below(masters, "/schedulers/n:schedulerid")...)...),
@@ -142,7 +146,7 @@ func endpoints(d *resources) []*endpoint {
 // rootLinks are the collections a client can begin with.
 var rootLinks = []string{
 	"builders", "buildrequests", "builds", "buildsets", "changes", "changesources", "forceschedulers", "journal", "mails",
-	"masters", "schedulers", "sourcestamps", "workers",
+	"masters", "projects", "schedulers", "sourcestamps", "workers",
 }
 
 func rootlinksResource() *resource[string] {

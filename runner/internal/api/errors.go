@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"bothy/runner/internal/engine"
 	"bothy/runner/internal/store"
@@ -72,4 +73,20 @@ func errorOf(err error) *apiError {
 		return fail(status, code, "internal error; the master's log says more")
 	}
 	return fail(status, code, "%s", err.Error())
+}
+
+// StatusOf says how an error is answered: the status of HTTP, the words, and for
+// how long whoever tries passwords must wait before the next one.
+func StatusOf(err error) (status int, text string, wait time.Duration) {
+	if e, ok := errors.AsType[slowDown](err); ok {
+		return http.StatusTooManyRequests, e.Error(), e.wait
+	}
+	switch {
+	case errors.Is(err, ErrNoCredentials):
+		return http.StatusUnauthorized, err.Error(), 0
+	case errors.Is(err, ErrForbidden):
+		return http.StatusForbidden, err.Error(), 0
+	}
+	e := errorOf(err)
+	return e.status, e.text, 0
 }

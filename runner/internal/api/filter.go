@@ -86,7 +86,7 @@ func (o operator) allowed(k kind, n int) string {
 		return "there is no such operator"
 	case n > 1 && !o.many():
 		return "it takes one value"
-	case k == object:
+	case k == object || k == span:
 		return "the field cannot be filtered by"
 	case !k.scalar() && !o.many():
 		return "the field is a list"

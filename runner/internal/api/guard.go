@@ -19,25 +19,29 @@ func (a *API) guard(acc Access, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
-		if acc.Hosts != nil && !acc.Hosts(hostname(r.Host)) {
-			a.refuse(w, r, fail(http.StatusForbidden, codeInvalidRequest,
-				"this master is not called %q: set url in its configuration to where people reach it", shown(hostname(r.Host))))
-			return
-		}
-		if !a.sameOrigin(r) {
-			a.refuse(w, r, badRequest("invalid origin")) // Buildbot's words
-			return
-		}
-		id, err := acc.Identify(r)
-		if err == nil && !id.may(config.Viewer) {
-			err = ErrForbidden
-		}
+		id, err := acc.Check(r, a.config())
 		if err != nil {
 			a.refuse(w, r, a.loginError(h, acc, err))
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(withIdentity(r.Context(), id)))
+		next.ServeHTTP(w, r.WithContext(withIdentity(r.Context(), id, acc.Revocable)))
 	})
+}
+
+// Check returns whose request it is, if its host, its origin and its sender are
+// in order. [StatusOf] says how an error is answered.
+func (acc Access) Check(r *http.Request, conf *config.Config) (Identity, error) {
+	if acc.Hosts != nil && !acc.Hosts(hostname(r.Host)) {
+		return Identity{}, forbidden("this master is not called %q: set url in its configuration to where people reach it", shown(hostname(r.Host)))
+	}
+	if !sameOrigin(r, conf.URL) {
+		return Identity{}, badRequest("invalid origin") // Buildbot's words
+	}
+	id, err := acc.Identify(r)
+	if err == nil && !id.May(config.Viewer) {
+		err = ErrForbidden
+	}
+	return id, err
 }
 
 // loginError says how a request without a valid identity is answered.
@@ -74,7 +78,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // sameOrigin reports whether a request may act: browsers send an Origin with
 // everything that is not a plain GET or HEAD, upgrades to WebSocket included,
 // and a page elsewhere cannot forge it. Programs send none.
-func (a *API) sameOrigin(r *http.Request) bool {
+func sameOrigin(r *http.Request, configured string) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		switch r.Header.Get("Sec-Fetch-Site") {
@@ -84,7 +88,7 @@ func (a *API) sameOrigin(r *http.Request) bool {
 		return isSafe(r)
 	}
 	u, err := url.Parse(origin)
-	if err == nil && u.Host != "" && (strings.EqualFold(u.Host, r.Host) || sameHost(u, a.config().URL)) {
+	if err == nil && u.Host != "" && (strings.EqualFold(u.Host, r.Host) || sameHost(u, configured)) {
 		return true
 	}
 	return isSafe(r)

@@ -1,13 +1,11 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Limits of what a listener may ask for and lag behind.
@@ -32,7 +30,7 @@ var (
 type message struct {
 	path string // "builds/12/new"
 	body []byte // the JSON of the object
-	ws   []byte // as sent over a WebSocket
+	ws   []byte // as sent over a WebSocket, with the frame's header
 	sse  []byte // as sent as a server-sent event
 }
 
@@ -46,10 +44,9 @@ func (m *message) frame(sse bool) []byte {
 		b = append(b, m.body...)
 		m.sse = append(b, "}\n\n"...)
 	case !sse && m.ws == nil:
-		b := append([]byte(`{"k":`), appendString(nil, m.path)...)
-		b = append(b, `,"m":`...)
-		b = append(b, m.body...)
-		m.ws = append(b, '}')
+		head := append(append([]byte(`{"k":`), appendString(nil, m.path)...), `,"m":`...)
+		b := append(textFrame(len(head)+len(m.body)+1), head...)
+		m.ws = append(append(b, m.body...), '}')
 	}
 	if sse {
 		return m.sse
@@ -82,14 +79,15 @@ type node struct {
 type listener struct {
 	sse bool
 
-	mu     sync.Mutex
-	queue  [][]byte
-	bytes  int
-	paths  map[string]struct{} // guarded by the hub's lock
-	err    error               // why nothing more will come
-	wake   chan struct{}
-	gone   chan struct{} // closed with err
-	closed bool
+	paths map[string]struct{} // guarded by the hub's lock
+	// wake has room for one: that there is something new below.
+	wake chan struct{}
+
+	mu    sync.Mutex
+	queue [][]byte
+	bytes int
+	due   bool  // take returns, be it with nothing
+	err   error // why nothing more will come
 }
 
 // listen adds a listener, who must leave.
@@ -106,7 +104,7 @@ func (h *hub) listen(sse bool) (*listener, error) {
 		}
 		h.stop = stop
 	}
-	l := &listener{sse: sse, paths: map[string]struct{}{}, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &listener{sse: sse, paths: map[string]struct{}{}, wake: make(chan struct{}, 1)}
 	if h.listeners == nil {
 		h.listeners = map[*listener]struct{}{}
 	}
@@ -264,7 +262,7 @@ func (l *listener) put(frame []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.closed:
+	case l.err != nil:
 		return false
 	case len(l.queue) >= maxBehind || l.bytes+len(frame) > maxBehindB && len(l.queue) > 0:
 		l.endLocked(errSlow)
@@ -273,14 +271,19 @@ func (l *listener) put(frame []byte) bool {
 	l.queue = append(l.queue, frame)
 	l.bytes += len(frame)
 	if len(l.queue) == 1 {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+		l.rouse()
 	}
 	return true
 }
 
+func (l *listener) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// end makes take return why, which is not nil, once and for all.
 func (l *listener) end(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -288,23 +291,33 @@ func (l *listener) end(why error) {
 }
 
 func (l *listener) endLocked(why error) {
-	if l.closed {
+	if l.err != nil {
 		return
 	}
-	l.closed, l.err = true, why
+	l.err = why
 	l.queue, l.bytes = nil, 0
-	close(l.gone)
+	l.rouse()
+}
+
+// remind makes take return nothing once, if there is nothing.
+func (l *listener) remind() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due = true
+	l.rouse()
 }
 
 // take waits for frames and returns them; buf is reused for the next ones. It
-// returns nil when tick comes first. An error says why there are no more.
-func (l *listener) take(ctx context.Context, tick <-chan time.Time, buf [][]byte) ([][]byte, error) {
+// returns none when a reminder comes first. An error says why there are no more.
+func (l *listener) take(buf [][]byte) ([][]byte, error) {
 	for {
 		l.mu.Lock()
-		frames, err := l.queue, l.err
+		frames, due, err := l.queue, l.due, l.err
 		if len(frames) > 0 {
 			clear(buf[:cap(buf)])
 			l.queue, l.bytes = buf[:0], 0
+		} else {
+			l.due = false
 		}
 		l.mu.Unlock()
 		switch {
@@ -312,14 +325,9 @@ func (l *listener) take(ctx context.Context, tick <-chan time.Time, buf [][]byte
 			return nil, err
 		case len(frames) > 0:
 			return frames, nil
-		}
-		select {
-		case <-l.wake:
-		case <-l.gone:
-		case <-tick:
+		case due:
 			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
+		<-l.wake
 	}
 }

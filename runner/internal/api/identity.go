@@ -29,12 +29,12 @@ func rank(r config.Role) int {
 	return 0
 }
 
-// may reports whether the identity has a role or one that includes it.
-func (i Identity) may(r config.Role) bool { return rank(i.Role) >= rank(r) }
+// May reports whether the identity has a role or one that includes it.
+func (i Identity) May(r config.Role) bool { return rank(i.Role) >= rank(r) }
 
-// owner is what builds that the identity asks for are said to belong to.
+// Owner is what builds that the identity asks for are said to belong to.
 // Buildbot: "anonymous".
-func (i Identity) owner() string {
+func (i Identity) Owner() string {
 	if i.Name == "" {
 		return "anonymous"
 	}
@@ -66,6 +66,9 @@ type Access struct {
 	// Hosts reports whether the master may be called by the host name of a
 	// request, without its port. Nil: by any.
 	Hosts func(host string) bool
+	// Revocable: a change of the configuration may take back what Identify said,
+	// see [API.DropListeners].
+	Revocable bool
 }
 
 // ReadOnly lets everybody look and nobody act. It is for handlers inside a
@@ -82,13 +85,24 @@ func Trusted(name string) Access {
 
 type identityKey struct{}
 
-func withIdentity(ctx context.Context, i Identity) context.Context {
-	return context.WithValue(ctx, identityKey{}, i)
+// admitted is what a request's context says of its sender.
+type admitted struct {
+	Identity
+	revocable bool
+}
+
+func withIdentity(ctx context.Context, i Identity, revocable bool) context.Context {
+	return context.WithValue(ctx, identityKey{}, admitted{i, revocable})
+}
+
+func isRevocable(ctx context.Context) bool {
+	a, _ := ctx.Value(identityKey{}).(admitted)
+	return a.revocable
 }
 
 // IdentityOf returns who makes a request that has passed a handler of this
 // package.
 func IdentityOf(ctx context.Context) Identity {
-	i, _ := ctx.Value(identityKey{}).(Identity)
-	return i
+	a, _ := ctx.Value(identityKey{}).(admitted)
+	return a.Identity
 }

@@ -80,6 +80,8 @@ func appendValue(b []byte, k kind, v value) []byte {
 		return strconv.AppendInt(b, v.n, 10)
 	case boolean:
 		return strconv.AppendBool(b, v.n != 0)
+	case span:
+		return strconv.AppendFloat(b, float64(v.n)/1000, 'f', -1, 64)
 	case text:
 		return appendString(b, v.s)
 	case integers, texts:

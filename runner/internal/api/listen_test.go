@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -290,11 +292,11 @@ func TestSlowListener(t *testing.T) {
 	}
 	for range maxBehind + 1 {
 		h.publish([][]string{{"a"}}, func() []byte { return []byte(`{}`) })
-		if _, err := quick.take(t.Context(), nil, nil); err != nil {
+		if _, err := quick.take(nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := slow.take(t.Context(), nil, nil); !errors.Is(err, errSlow) {
+	if _, err := slow.take(nil); !errors.Is(err, errSlow) {
 		t.Errorf("the slow one is told %v", err)
 	}
 	if h.dropped.Load() != 1 || slow.queue != nil {
@@ -303,7 +305,7 @@ func TestSlowListener(t *testing.T) {
 	big := func() []byte { return make([]byte, maxBehindB) }
 	h.publish([][]string{{"a"}}, big)
 	h.publish([][]string{{"a"}}, big)
-	if _, err := quick.take(t.Context(), nil, nil); !errors.Is(err, errSlow) {
+	if _, err := quick.take(nil); !errors.Is(err, errSlow) {
 		t.Errorf("one that is behind by too many bytes is told %v", err)
 	}
 }
@@ -315,7 +317,7 @@ func TestSocketsEnd(t *testing.T) {
 		code websocket.StatusCode
 	}{
 		errMissed:  {func() { r.api.publish(&engine.Event{Kind: engine.Lagged, Count: 3}) }, websocket.StatusTryAgainLater},
-		errChanged: {r.api.DropListeners, websocket.StatusServiceRestart},
+		errChanged: {func() { r.api.DropListeners(nil) }, websocket.StatusServiceRestart},
 	} {
 		s := r.dial()
 		s.consume("a")
@@ -508,6 +510,8 @@ func FuzzSocketFrame(f *testing.F) {
 				t.Errorf("%q: %q", path, b)
 			} else if isSSE {
 				b = []byte(strings.TrimSuffix(data, "\n\n"))
+			} else {
+				b = payload(t, b)
 			}
 			if !validJSON([]byte(b)) || strings.Contains(string(b), "\n") {
 				t.Errorf("%q: %q", path, b)
@@ -518,4 +522,62 @@ func FuzzSocketFrame(f *testing.F) {
 			t.Errorf("%q leaves %v", frame, h.root.next)
 		}
 	})
+}
+
+// payload is what is in one text frame, read by the rules of RFC 6455, 5.2.
+func payload(t *testing.T, b []byte) []byte {
+	t.Helper()
+	if len(b) < 2 || b[0] != 0x81 {
+		t.Fatalf("%q is not a whole text frame", b)
+	}
+	n, b := uint64(b[1]), b[2:]
+	switch {
+	case n == 126 && len(b) >= 2:
+		n, b = uint64(binary.BigEndian.Uint16(b)), b[2:]
+	case n == 127 && len(b) >= 8:
+		n, b = binary.BigEndian.Uint64(b), b[8:]
+	}
+	if uint64(len(b)) != n {
+		t.Fatalf("a frame of %d bytes has %d", n, len(b))
+	}
+	return b
+}
+
+// Frames of all three lengths reach a client of the library's, one after the
+// other and many at once.
+func TestFrames(t *testing.T) {
+	h := &API{hub: hub{start: func() (func(), error) { return func() {}, nil }}}
+	srv := httptest.NewServer(http.HandlerFunc(h.serveWS))
+	defer srv.Close()
+	conn, _, err := websocket.Dial(t.Context(), "ws"+srv.URL[4:], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(1 << 20)
+	ask := func(cmd, want string) {
+		t.Helper()
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(cmd)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := conn.Read(t.Context()); err != nil || string(got) != want {
+			t.Fatalf("%s: %q %v", cmd, got, err)
+		}
+	}
+	ask(`{"cmd":"startConsuming","path":"a/b","_id":1}`, `{"msg":"OK","code":200,"_id":1}`)
+	var want []string
+	for _, n := range []int{0, 1, 107, 108, 109, 0xffff - 18, 0xffff - 17, 0xffff - 16, 1 << 18} {
+		body := `"` + strings.Repeat("x", n) + `"`
+		want = append(want, `{"k":"a/b","m":`+body+`}`)
+		h.hub.publish([][]string{{"a", "b"}}, func() []byte { return []byte(body) })
+	}
+	for i, w := range want {
+		if _, got, err := conn.Read(t.Context()); err != nil || string(got) != w {
+			t.Fatalf("frame %d of %d bytes: %d bytes, %v", i, len(w), len(got), err)
+		}
+	}
+	ask(`{"cmd":"ping","_id":2}`, `{"msg":"pong","code":200,"_id":2}`)
+	if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Errorf("it does not close as it should: %v", err)
+	}
 }

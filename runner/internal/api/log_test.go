@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -133,6 +135,61 @@ func TestFollow(t *testing.T) {
 	}
 	waitDone(t, r, 1)
 	r.get("builds/1/steps/1/logs/stdio/raw?follow=maybe").want(400, "invalid filter value for follow")
+}
+
+// Who follows a log and would no longer be let in after a reload is cut off; all
+// others read on.
+func TestFollowRevoked(t *testing.T) {
+	tokens := []Token{{Name: "ann", Secret: "ann-secret"}, {Name: "bob", Secret: "bob-secret"}}
+	known := NewCredentials(nil, tokens, slog.New(slog.DiscardHandler))
+	r := newRig(t, basic(), rigOptions{access: known.Access(nil)})
+	open := httptest.NewServer(r.api.Handler(ReadOnly())) // not by the configuration
+	defer open.Close()
+	r.build("hold")
+	r.holds("hold")
+	until(t, "the log is there", func() bool {
+		resp, err := http.Get(open.URL + "/api/v2/builds/1/steps/1/logs/stdio")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode == 200
+	})
+	follow := func(url, token string) *bufio.Reader {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", url+"/api/v2/builds/1/steps/1/logs/stdio/raw_inline?follow=1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		text := bufio.NewReader(resp.Body)
+		if line, err := text.ReadString('\n'); err != nil || line != "$ hold\n" {
+			t.Fatalf("first comes %q, %v", line, err)
+		}
+		return text
+	}
+	ann, bob, anybody := follow(r.srv.URL, "ann-secret"), follow(r.srv.URL, "bob-secret"), follow(open.URL, "")
+	later := NewCredentials(nil, tokens[:1], slog.New(slog.DiscardHandler)).Access(nil)
+	r.api.DropListeners(func(r *http.Request) bool { _, err := later.Identify(r); return err == nil })
+	if rest, err := io.ReadAll(bob); err == nil {
+		t.Errorf("who was removed reads on to %q, as if that were the end", rest)
+	}
+	r.fleet.release()
+	for name, text := range map[string]io.Reader{"who is still there": ann, "who depends on nothing": anybody} {
+		if rest, err := io.ReadAll(text); err != nil {
+			t.Errorf("%s: %q %v", name, rest, err)
+		}
+	}
+	r.api.follows.mu.Lock()
+	defer r.api.follows.mu.Unlock()
+	if n := len(r.api.follows.all); n != 0 {
+		t.Errorf("%d are not forgotten", n)
+	}
 }
 
 // What is sent of a large log is not gathered first.

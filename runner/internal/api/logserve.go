@@ -255,7 +255,9 @@ func raw(w http.ResponseWriter, r *http.Request, c *call, attach bool) error {
 		s.text(fmt.Sprintf("Builder: %s\nBuild number: %d\nWorker name: %s\n", b.Builder, b.Number, b.Worker))
 	}
 	if on.n != 0 && r.Method != http.MethodHead {
-		return s.done(c, s.follow(r, rd))
+		ctx, end := c.a.follows.begin(r)
+		defer end()
+		return s.done(c, s.follow(ctx, rd))
 	}
 	return s.done(c, lines(r.Context(), rd, 0, -1, s.plain))
 }
@@ -264,7 +266,7 @@ func raw(w http.ResponseWriter, r *http.Request, c *call, attach bool) error {
 const followPause = 20 * time.Millisecond
 
 // follow writes lines as they come.
-func (s *logStream) follow(r *http.Request, rd *logs.Reader) error {
+func (s *logStream) follow(ctx context.Context, rd *logs.Reader) error {
 	rc := http.NewResponseController(s.rw)
 	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
@@ -288,7 +290,7 @@ func (s *logStream) follow(r *http.Request, rd *logs.Reader) error {
 		defer mu.Unlock()
 		over = true
 	}()
-	for line, err := range rd.Follow(r.Context(), 0) {
+	for line, err := range rd.Follow(ctx, 0) {
 		if err != nil {
 			return err
 		}

@@ -206,6 +206,11 @@ func (q *query) check(collection bool) error {
 	return nil
 }
 
+// plain reports whether a query asks for all there is, in its order.
+func (q *query) plain() bool {
+	return q.fields == nil && len(q.filters) == 0 && len(q.order) == 0 && q.limit < 0 && q.offset == 0
+}
+
 // wants reports whether one of the fields is selected.
 func (q *query) wants(s *schema, fields ...string) bool {
 	return q.fields == nil || slices.ContainsFunc(fields, func(f string) bool {

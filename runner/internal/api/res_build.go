@@ -45,9 +45,8 @@ func buildsResource() *resource[buildRow] {
 			{column: column{name: "cause", kind: text, null: true, new: true, doc: "of an exception: worker, step, master, disk, retries, oom or config"}, get: func(b *buildRow) value { return orNull(b.Cause) }},
 			{column: column{name: "kept", kind: text, null: true, new: true, doc: "where the directory of a failed build is kept"}, get: func(b *buildRow) value { return orNull(b.Kept) }},
 			{column: column{name: "peak_memory", kind: integer, null: true, new: true, doc: "bytes"}, get: func(b *buildRow) value { return orNone(b.PeakMemory) }},
-			{column: column{name: "cpu_s", kind: object, new: true, doc: "seconds of CPU, user and system"}, put: func(b []byte, r *buildRow, _ *query) []byte {
-				return appendAny(b, float64(r.CPU.Round(time.Millisecond))/float64(time.Second))
-			}},
+			{column: column{name: "cpu_s", kind: span, new: true, doc: "of CPU, user and system"}, get: func(b *buildRow) value { return num(b.CPU.Round(time.Millisecond).Milliseconds()) }},
+			{column: column{name: "duration_s", kind: span, new: true, doc: "how long it took; while it runs, how long so far"}, get: func(b *buildRow) value { return between(b.Started, b.Completed) }},
 		},
 	})
 }

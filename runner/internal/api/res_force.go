@@ -67,17 +67,6 @@ func (a *API) forceRows() []forceRow {
 	return rows
 }
 
-// fullName is the name a value is entered under. Buildbot: fullName.
-func fullName(parent string, p *config.Parameter) string {
-	switch {
-	case parent == "":
-		return p.Name
-	case p.Name == "":
-		return parent
-	}
-	return parent + "_" + p.Name
-}
-
 // formTypes are Buildbot's names of the types of parameters.
 var formTypes = map[config.ParameterType]string{
 	config.ParameterString: "text", config.ParameterText: "textarea", config.ParameterChoice: "list",
@@ -100,7 +89,7 @@ func appendParameter(b []byte, parent string, p *config.Parameter) []byte {
 	if !ok {
 		typ = string(p.Type)
 	}
-	name := fullName(parent, p)
+	name := p.FullName(parent)
 	b = append(b, '{')
 	add := func(key string, v any) {
 		if len(b) > 0 && b[len(b)-1] != '{' {

@@ -43,13 +43,20 @@ func changesourcesResource() *resource[nothing] {
 		column{name: "changesourceid", kind: integer}, column{name: "name", kind: text}, column{name: "master", kind: object, null: true})
 }
 
+// projectsResource are the fields of a project. Buildbot: data/projects.py.
+func projectsResource() *resource[nothing] {
+	return emptyResource("project", "projects",
+		column{name: "projectid", kind: integer}, column{name: "name", kind: text}, column{name: "slug", kind: text}, column{name: "active", kind: boolean},
+		column{name: "description", kind: text, null: true}, column{name: "description_format", kind: text, null: true}, column{name: "description_html", kind: text, null: true})
+}
+
 // propertiesResource is one object: name → [value, source]. Buildbot:
 // data/properties.py.
 type propertiesResource struct{ schema }
 
 func (p *propertiesResource) describe() *schema { return &p.schema }
 
-func (p *propertiesResource) collection(context.Context, *call, *query, []byte) ([]byte, meta, error) {
+func (p *propertiesResource) collection(context.Context, *call, *query) (body, meta, error) {
 	return nil, meta{}, notFound("there is no list of properties")
 }
 
@@ -87,6 +94,9 @@ func propertyListResource() *resource[propertyRow] {
 			{column: column{name: "value", kind: text, doc: "JSON"}, get: func(p *propertyRow) value { return str(string(appendAny(nil, p.prop.Value))) }},
 		},
 		list: func(ctx context.Context, c *call, _ *query) (page[propertyRow], error) {
+			if c.ep.below {
+				return page[propertyRow]{}, c.parent(ctx)
+			}
 			set, err := c.properties(ctx)
 			var rows []propertyRow
 			for name, p := range sortedProperties(set, []string{"*"}) {
@@ -155,12 +165,12 @@ func journalResource() *resource[store.Entry] {
 		fields: []field[store.Entry]{
 			{column: column{name: "entryid", kind: integer, new: true}, get: func(e *store.Entry) value { return num(e.ID) }},
 			{column: column{name: "time", kind: stamp, new: true}, get: func(e *store.Entry) value { return at(e.Time) }},
-			{column: column{name: "kind", kind: text, new: true, doc: "of what: worker, build, request, scheduler or master"}, get: func(e *store.Entry) value { return str(e.Kind) }},
+			{column: column{name: "kind", kind: text, new: true, doc: "of what: worker, build, request, builder, scheduler or master"}, get: func(e *store.Entry) value { return str(e.Kind) }},
 			{column: column{name: "name", kind: text, new: true}, get: func(e *store.Entry) value { return str(e.Name) }},
 			{column: column{name: "ref", kind: integer, null: true, new: true, doc: "its id"}, get: func(e *store.Entry) value { return orNone(e.Ref) }},
 			{column: column{name: "buildid", kind: integer, null: true, new: true, doc: "the build that caused it"}, get: func(e *store.Entry) value { return orNone(e.Build) }},
 			{column: column{name: "what", kind: text, new: true}, get: func(e *store.Entry) value { return str(e.What) }},
-			{column: column{name: "who", kind: text, null: true, new: true}, get: func(e *store.Entry) value { return orNull(e.Who) }},
+			{column: column{name: "who", kind: text, null: true, new: true, doc: "null or anonymous: nobody in particular"}, get: func(e *store.Entry) value { return orNull(e.Who) }},
 			{column: column{name: "reason", kind: text, null: true, new: true}, get: func(e *store.Entry) value { return orNull(e.Reason) }},
 			{column: column{name: "detail", kind: object, null: true, new: true}, put: func(b []byte, e *store.Entry, _ *query) []byte {
 				if len(e.Detail) == 0 || !json.Valid(e.Detail) {

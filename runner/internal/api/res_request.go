@@ -65,6 +65,12 @@ func requestsResource() *resource[requestRow] {
 			{column: column{name: "worker", kind: text, null: true, new: true, doc: "the only worker that may run it"}, get: func(r *requestRow) value { return orNull(r.Worker) }},
 			{column: column{name: "attempts", kind: integer, new: true, doc: "builds started for it"}, get: func(r *requestRow) value { return num(r.Attempts) }},
 			{column: column{name: "retries", kind: integer, new: true, doc: "builds that were lost and count against max_retries"}, get: func(r *requestRow) value { return num(r.Retries) }},
+			{column: column{name: "waited_s", kind: span, new: true, doc: "until its latest build began; while it is pending, how long so far; if none began, until it was over"}, get: func(r *requestRow) value {
+				if r.claimed() && !r.claimedAt.IsZero() {
+					return between(r.Submitted, r.claimedAt)
+				}
+				return between(r.Submitted, r.Completed)
+			}},
 			{column: column{name: "replaced_by", kind: integer, null: true, new: true, doc: "the request it was collapsed into"}, get: func(r *requestRow) value { return orNone(r.Replaced) }},
 		},
 	})
@@ -105,7 +111,7 @@ func listRequests(ctx context.Context, c *call, q *query) (page[requestRow], err
 // claimTimes looks up when the requests were claimed last: when their latest
 // builds started.
 func (a *API) claimTimes(ctx context.Context, rows []requestRow, q *query) error {
-	if !q.wants(&a.data.requests.schema, "claimed_at") {
+	if !q.wants(&a.data.requests.schema, "claimed_at", "waited_s") {
 		return nil
 	}
 	byID := make(map[int64]*requestRow, len(rows))

@@ -34,6 +34,7 @@ func stepsResource() *resource[store.Step] {
 			}},
 			{column: column{name: "urls", kind: object}, put: func(b []byte, _ *store.Step, _ *query) []byte { return append(b, "[]"...) }},
 			{column: column{name: "hidden", kind: boolean}, get: func(s *store.Step) value { return truth(s.Hidden) }},
+			{column: column{name: "duration_s", kind: span, null: true, new: true, doc: "how long it took; while it runs, how long so far"}, get: func(s *store.Step) value { return between(s.Started, s.Completed) }},
 		},
 		list: func(ctx context.Context, c *call, q *query) (page[store.Step], error) {
 			_, steps, err := c.steps(ctx)
@@ -145,6 +146,16 @@ func uniqueSlug(name string, taken map[string]bool) string {
 	}
 	taken[slug] = true
 	return slug
+}
+
+// LogSlugs returns what the logs of one step, in their order, are called in a URL.
+func LogSlugs(names []string) []string {
+	taken := map[string]bool{}
+	slugs := make([]string, len(names))
+	for i, name := range names {
+		slugs[i] = uniqueSlug(name, taken)
+	}
+	return slugs
 }
 
 // maxSlug is the length of the longest slug. Buildbot: logs.slug.

@@ -118,7 +118,7 @@ func workersResource() *resource[workerRow] {
 			{column: column{name: "workerinfo", kind: object, doc: "what it said about itself; a list has the most important of it only. os_id, os_id_like, os_version_id and os_version_codename are always there"}, put: putWorkerInfo},
 
 			{column: column{name: "kind", kind: text, new: true, doc: "local, remote, or the driver of a latent worker"}, get: func(w *workerRow) value { return str(w.kind()) }},
-			{column: column{name: "link", kind: text, new: true, doc: "away, connected, ending (told to end) or stopped"}, get: func(w *workerRow) value { return str(w.state().Link) }},
+			{column: column{name: "link", kind: text, new: true, doc: "away, connected, held (cut off; its builds go on), ending (told to end) or stopped"}, get: func(w *workerRow) value { return str(w.state().Link) }},
 			{column: column{name: "connected", kind: boolean, new: true}, get: func(w *workerRow) value { return truth(w.state().Connected()) }},
 			{column: column{name: "last_seen", kind: stamp, null: true, new: true, doc: "when it was last connected; while it is, when it connected; null if it never was"}, get: func(w *workerRow) value { return at(w.lastSeen()) }},
 			{column: column{name: "configured_at", kind: stamp, null: true, new: true, doc: "when the configuration first named it"}, get: func(w *workerRow) value { return at(w.row.Configured) }},

@@ -3,8 +3,7 @@ package api
 import (
 	"context"
 	"slices"
-	"strings"
-	"sync"
+	"sort"
 )
 
 // field is one field of the rows R of a resource. Scalars and lists have get,
@@ -37,76 +36,20 @@ type resource[R any] struct {
 	known *fragments
 }
 
-// rowKey names what never changes: a pointer to what is never written to, and a
-// generation of the names.
-type rowKey struct {
-	of  any
-	gen uint64
-}
-
-// fragments are the JSON of rows by what they were made of.
-type fragments struct {
-	mu sync.Mutex
-	m  map[rowKey][]byte
-	// old are those of the time before m was last emptied. What nobody asks for
-	// any more is so forgotten.
-	old  map[rowKey][]byte
-	size int // of the last whole list, in bytes
-}
-
-// maxFragments is how many rows there may be before the unused ones are forgotten.
-const maxFragments = 1 << 12
-
-// whole writes rows with all their fields.
-func (r *resource[R]) whole(b []byte, rows []R, q *query) []byte {
-	f := r.known
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	b = slices.Grow(b, f.size)
-	began := len(b)
-	if len(f.m) > maxFragments+2*len(rows) {
-		f.m, f.old = nil, f.m
-	}
-	if f.m == nil {
-		f.m = make(map[rowKey][]byte, len(rows))
-	}
-	for i := range rows {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		key := r.same(&rows[i])
-		if key == (rowKey{}) {
-			b = r.append(b, &rows[i], q)
-			continue
-		}
-		text, ok := f.m[key]
-		if !ok {
-			if text, ok = f.old[key]; !ok {
-				text = r.append(nil, &rows[i], q)
-			}
-			f.m[key] = text
-		}
-		b = append(b, text...)
-	}
-	if len(rows) > 1 {
-		f.size = len(b) - began + 1<<10
-	}
-	return b
-}
-
 // served is what an endpoint needs of its resource.
 type served interface {
 	describe() *schema
-	// collection and item append the JSON of the rows that q selects, without
-	// the brackets around the list.
-	collection(ctx context.Context, c *call, q *query, b []byte) ([]byte, meta, error)
+	// collection returns the JSON of the rows that q selects, without the brackets
+	// around the list; item appends that of one.
+	collection(ctx context.Context, c *call, q *query) (body, meta, error)
 	item(ctx context.Context, c *call, q *query, b []byte) ([]byte, error)
 }
 
 // newResource completes a resource of the table: fields are sorted by name, as
-// Buildbot sorts the keys of its objects.
+// Buildbot sorts the keys of its objects. Package slices would make code of its
+// own for each R, 20 KB a time.
 func newResource[R any](r resource[R]) *resource[R] {
-	slices.SortFunc(r.fields, func(a, b field[R]) int { return strings.Compare(a.name, b.name) })
+	sort.Slice(r.fields, func(i, j int) bool { return r.fields[i].name < r.fields[j].name })
 	r.byName, r.known = make(map[string]int, len(r.fields)), &fragments{}
 	for i := range r.fields {
 		f := &r.fields[i]
@@ -125,24 +68,34 @@ type meta struct {
 	atLeast bool
 }
 
-func (r *resource[R]) collection(ctx context.Context, c *call, q *query, b []byte) ([]byte, meta, error) {
+func (r *resource[R]) collection(ctx context.Context, c *call, q *query) (body, meta, error) {
 	p, err := r.list(ctx, c, q)
 	if err != nil {
-		return b, meta{}, err
+		return nil, meta{}, err
 	}
 	if !p.done {
 		p = r.apply(p.rows, q)
 	}
+	m := meta{p.total, p.atLeast}
 	if r.same != nil && q.fields == nil {
-		return r.whole(b, p.rows, q), meta{p.total, p.atLeast}, nil
+		name := ""
+		if q.plain() {
+			name = c.path
+		}
+		return r.known.whole(name, keyedRows{
+			len(p.rows),
+			func(i int) rowKey { return r.same(&p.rows[i]) },
+			func(b []byte, i int) []byte { return r.append(b, &p.rows[i], q) },
+		}, c.a.etags), m, nil
 	}
+	b := make([]byte, 0, 4<<10)
 	for i := range p.rows {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = r.append(b, &p.rows[i], q)
 	}
-	return b, meta{p.total, p.atLeast}, nil
+	return body{c.a.etags.part(b)}, m, nil
 }
 
 func (r *resource[R]) item(ctx context.Context, c *call, q *query, b []byte) ([]byte, error) {
@@ -189,8 +142,7 @@ func (r *resource[R]) apply(rows []R, q *query) page[R] {
 		rows = r.filter(rows, q.filters)
 	}
 	if len(q.order) > 0 {
-		rows = slices.Clone(rows)
-		slices.SortStableFunc(rows, func(a, b R) int { return r.compare(&a, &b, q.order) })
+		rows = r.sorted(rows, q.order)
 	}
 	p := page[R]{total: int64(len(rows)), done: true}
 	rows = rows[min(q.offset, len(rows)):]
@@ -203,17 +155,37 @@ func (r *resource[R]) apply(rows []R, q *query) page[R] {
 
 func (r *resource[R]) filter(rows []R, filters []filter) []R {
 	var kept []R
-rows:
 	for i := range rows {
-		for j := range filters {
-			f := &r.fields[filters[j].column]
-			if !filters[j].match(f.kind, f.get(&rows[i])) {
-				continue rows
-			}
+		if r.fits(&rows[i], filters) {
+			kept = append(kept, rows[i])
 		}
-		kept = append(kept, rows[i])
 	}
 	return kept
+}
+
+func (r *resource[R]) fits(row *R, filters []filter) bool {
+	for i := range filters {
+		f := &r.fields[filters[i].column]
+		if !filters[i].match(f.kind, f.get(row)) {
+			return false
+		}
+	}
+	return true
+}
+
+// sorted returns the rows in another order. It sorts pointers, whose code is the
+// same for every R.
+func (r *resource[R]) sorted(rows []R, by []order) []R {
+	ptrs := make([]*R, len(rows))
+	for i := range rows {
+		ptrs[i] = &rows[i]
+	}
+	slices.SortStableFunc(ptrs, func(a, b *R) int { return r.compare(a, b, by) })
+	out := make([]R, len(rows))
+	for i, p := range ptrs {
+		out[i] = *p
+	}
+	return out
 }
 
 func (r *resource[R]) compare(a, b *R, by []order) int {

@@ -157,6 +157,14 @@ func named(name, line string) config.Step {
 	return s
 }
 
+// manyWorkers is a configuration with n workers.
+func manyWorkers(n int) *config.Config {
+	conf := basic()
+	conf.Workers = []config.Worker{{Name: "w", Count: n}}
+	conf.Builders = append(conf.Builders, config.Builder{Name: "trivial", NoCollapse: true, Steps: []config.Step{named("say", "print x")}})
+	return conf
+}
+
 // wideHost has room for everything.
 type wideHost struct{}
 

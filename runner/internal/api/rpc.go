@@ -142,8 +142,8 @@ func (a *API) control(ctx context.Context, path string, req rpc, who Identity) (
 		if c.method != req.method {
 			continue
 		}
-		if !who.may(c.role) {
-			return nil, forbidden("%s may not %s: that takes the role %q", who.owner(), req.method, c.role)
+		if !who.May(c.role) {
+			return nil, forbidden("%s may not %s: that takes the role %q", who.Owner(), req.method, c.role)
 		}
 		if err := req.params.check(c.params); err != nil {
 			return nil, err

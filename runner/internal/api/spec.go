@@ -154,6 +154,8 @@ func (k kind) openAPI() obj {
 		return obj{"type": "array", "items": obj{"type": "integer"}}
 	case texts:
 		return obj{"type": "array", "items": obj{"type": "string"}}
+	case span:
+		return obj{"type": "number", "description": "seconds, to the millisecond"}
 	}
 	return obj{}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -123,14 +124,15 @@ func (a *API) listenSSE(w http.ResponseWriter, r *http.Request, path string) {
 }
 
 func (a *API) streamSSE(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, l *listener) {
-	silent := time.NewTicker(sseComment)
+	silent := time.AfterFunc(sseComment, l.remind)
 	defer silent.Stop()
+	defer context.AfterFunc(r.Context(), func() { l.end(context.Canceled) })()
 	var buf [][]byte
 	for {
-		frames, err := l.take(r.Context(), silent.C, buf)
+		frames, err := l.take(buf)
 		switch {
-		case r.Context().Err() != nil:
-			return
+		case errors.Is(err, context.Canceled):
+			return // the connection has ended
 		case err != nil:
 			// The stream's client connects again by itself after this.
 			why := append([]byte("event: end\ndata: "), appendString(nil, err.Error())...)
@@ -138,6 +140,7 @@ func (a *API) streamSSE(w http.ResponseWriter, r *http.Request, rc *http.Respons
 			_ = err // it ends one way or the other
 			return
 		case frames == nil:
+			silent.Reset(sseComment)
 			frames = [][]byte{[]byte(": \n\n")}
 		default:
 			buf = frames

@@ -20,6 +20,7 @@ const (
 	integers // a list
 	texts    // a list
 	object   // any JSON: it can neither be filtered nor ordered by
+	span     // a length of time, shown in seconds; in a value in ms. As object
 )
 
 // String returns Buildbot's name of the type.
@@ -35,6 +36,8 @@ func (k kind) String() string {
 		return "datetime"
 	case integers, texts:
 		return "list"
+	case span:
+		return "number" // not in Buildbot
 	}
 	return "jsonobject"
 }
@@ -46,7 +49,7 @@ func (k kind) scalar() bool { return k <= stamp }
 // follows from the field's kind.
 type value struct {
 	null bool
-	n    int64 // integer, stamp; boolean: 0 or 1
+	n    int64 // integer, stamp, span (ms); boolean: 0 or 1
 	s    string
 	list []value
 }
@@ -129,6 +132,18 @@ func at(t time.Time) value {
 		return null
 	}
 	return num(t.Unix())
+}
+
+// between is how long it was from one moment to another, which is now if there
+// is none; null without the first.
+func between(from, to time.Time) value {
+	if from.IsZero() {
+		return null
+	}
+	if to.IsZero() {
+		to = time.Now()
+	}
+	return num(max(0, to.Sub(from).Milliseconds()))
 }
 
 // orNone is n, or null where 0 means that there is none.

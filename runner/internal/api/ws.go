@@ -32,68 +32,63 @@ func (a *API) serveWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.hub.leave(l)
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // guard has looked at the origin
+	if !mayHijack(w) {
+		a.writeError(w, r, fail(http.StatusNotImplemented, codeInvalidRequest, "no WebSocket over this connection"))
+		return
+	}
+	up := &upgrader{ResponseWriter: w}
+	conn, err := websocket.Accept(up, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // guard has looked at the origin
 	if err != nil {
 		return // Accept has answered
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(maxFrame)
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
+	defer context.AfterFunc(r.Context(), func() { l.end(context.Canceled) })()
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		defer cancel()
-		a.sendWS(ctx, conn, l)
+		defer conn.CloseNow()
+		sendWS(conn, up.to, l)
 	}()
 	for {
-		_, frame, err := conn.Read(ctx)
+		_, frame, err := conn.Read(r.Context())
 		if err != nil {
 			break
 		}
-		l.put(a.hub.command(l, frame))
+		answer := a.hub.command(l, frame)
+		l.put(append(textFrame(len(answer)), answer...))
 	}
-	cancel()
+	l.end(context.Canceled)
+	conn.CloseNow() // a client that does not read holds up no end
 	<-sent
 }
 
 // sendWS sends what is queued until the listener or the connection ends.
-func (a *API) sendWS(ctx context.Context, conn *websocket.Conn, l *listener) {
-	silent := time.NewTicker(wsPing)
+func sendWS(conn *websocket.Conn, to *socketWriter, l *listener) {
+	silent := time.AfterFunc(wsPing, l.remind)
 	defer silent.Stop()
 	var buf [][]byte
 	for {
-		frames, err := l.take(ctx, silent.C, buf)
+		frames, err := l.take(buf)
 		switch {
-		case ctx.Err() != nil:
-			return
+		case errors.Is(err, context.Canceled):
+			return // the connection has ended
 		case err != nil:
 			conn.Close(closeCode(err), err.Error())
 			return
 		case frames == nil:
-			ping, cancel := context.WithTimeout(ctx, wsPongTime)
-			err = conn.Ping(ping)
+			silent.Reset(wsPing)
+			ctx, cancel := context.WithTimeout(context.Background(), wsPongTime)
+			err = conn.Ping(ctx)
 			cancel()
 		default:
-			err = writeWS(ctx, conn, frames)
-			buf = frames
+			buf = frames[:0:len(frames)]
+			err = to.send(frames)
 		}
 		if err != nil {
-			conn.CloseNow()
 			return
 		}
 	}
-}
-
-func writeWS(ctx context.Context, conn *websocket.Conn, frames [][]byte) error {
-	ctx, cancel := context.WithTimeout(ctx, wsWriteTime)
-	defer cancel()
-	for _, f := range frames {
-		if err := conn.Write(ctx, websocket.MessageText, f); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func closeCode(err error) websocket.StatusCode {

@@ -36,7 +36,10 @@ type Server struct {
 	http   *http.Server
 	master Master
 	log    *slog.Logger
-	busy   sync.WaitGroup // sessions
+
+	mu     sync.Mutex
+	closed bool
+	busy   sync.WaitGroup // requests of this package; not added to once closed
 }
 
 // UserHeader says who asks, percent-encoded. The server takes their word for it:
@@ -48,11 +51,15 @@ const UserHeader = "Bothy-User"
 func NewServer(m Master, rest http.Handler, log *slog.Logger) *Server {
 	s := &Server{master: m, log: log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /run", s.run)
-	mux.HandleFunc("POST /submit", s.submit)
-	mux.HandleFunc("GET /status", s.status)
-	mux.HandleFunc("POST /drain", func(http.ResponseWriter, *http.Request) { m.Drain() })
-	mux.HandleFunc("POST /cancel/{session}", s.cancel)
+	for pattern, serve := range map[string]http.HandlerFunc{
+		"POST /run":              s.run,
+		"POST /submit":           s.submit,
+		"GET /status":            s.status,
+		"POST /drain":            func(http.ResponseWriter, *http.Request) { m.Drain() },
+		"POST /cancel/{session}": s.cancel,
+	} {
+		mux.HandleFunc(pattern, s.whileOpen(serve))
+	}
 	if rest != nil {
 		mux.Handle("/", rest)
 	}
@@ -63,7 +70,8 @@ func NewServer(m Master, rest http.Handler, log *slog.Logger) *Server {
 	return s
 }
 
-// Serve answers on ln until Close. It returns nil after Close.
+// Serve answers on ln until Close, and closes it. It returns nil after Close, at
+// once when that was before.
 func (s *Server) Serve(ln net.Listener) error {
 	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the control socket: %w", err)
@@ -71,16 +79,35 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Close cuts all connections.
+// Close cuts all connections and waits for the requests of this package that are
+// being answered; what rest answers is not waited for.
 func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	err := s.http.Close()
 	s.busy.Wait()
 	return err
 }
 
+// whileOpen has Close wait for a request, or refuses it after Close: its
+// connection may have been accepted just before.
+func (s *Server) whileOpen(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			http.Error(w, ErrGone.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		s.busy.Add(1)
+		s.mu.Unlock()
+		defer s.busy.Done()
+		serve(w, req)
+	}
+}
+
 func (s *Server) run(w http.ResponseWriter, req *http.Request) {
-	s.busy.Add(1)
-	defer s.busy.Done()
 	var r RunRequest
 	if err := decode(w, req, &r); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

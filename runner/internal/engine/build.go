@@ -24,6 +24,7 @@ type buildRun struct {
 	conf     *config.Builder
 	token    worker.Token
 	conn     worker.Conn
+	far      bool // the worker is not of this machine
 	info     worker.Info
 	need     worker.Need
 	mayGrow  bool // the request was not yet run again for want of memory
@@ -31,6 +32,7 @@ type buildRun struct {
 	source   worker.Source
 	env      []string // before the builder's own
 	masker   *logs.Masker
+	redact   func(string) string // takes secrets out of a text; nil: there are none
 	secrets  Secrets
 	url      string // of the master
 	secret   func(name string) (string, error)
@@ -47,6 +49,7 @@ type buildRun struct {
 	blame, blameStep string            // what made it an EXCEPTION, and in which step
 	left             []<-chan struct{} // Go steps that ignore their context
 	lost             bool              // the worker went away
+	open             []*stepLog        // not finished, for the case of a panic
 	rows             int               // steps so far
 	lastRow          int               // the latest step that ran
 
@@ -65,6 +68,9 @@ func (r *buildRun) run() {
 		if p := recover(); p != nil {
 			r.log().Error("panic in a build", "panic", p, "stack", string(debug.Stack()))
 			r.fail(build.Exception, build.CauseMaster, fmt.Sprintf("panic: %v", p))
+			for len(r.open) > 0 {
+				r.open[0].finish()
+			}
 			if r.wb != nil {
 				r.end()
 			}
@@ -224,7 +230,13 @@ func (r *buildRun) report() {
 	r.row.Text = r.summary()
 	r.row.Properties = r.props
 	d := buildDone{row: r.row, planned: r.planned, oom: r.oom, held: r.left, blame: r.blame, blameStep: r.blameStep}
-	r.e.post(func(l *loop) { l.buildEnded(r.b, d) })
+	if r.e.post(func(l *loop) { l.buildEnded(r.b, d) }) {
+		return
+	}
+	for _, c := range r.left { // it was given up, and the loop has ended without it
+		<-c
+	}
+	r.b.release()
 }
 
 // summary is Buildbot's state string: the result, then what made it so.

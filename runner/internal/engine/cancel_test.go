@@ -240,6 +240,57 @@ func TestGoStep(t *testing.T) {
 	}
 }
 
+// aSecret is the only secret there is, whatever its name.
+type aSecret string
+
+func (s aSecret) Lookup(context.Context, string) (string, error) { return string(s), nil }
+
+// TestWorkersAreToldWhatToHide: a worker that logs what it runs can leave the
+// secrets out.
+func TestWorkersAreToldWhatToHide(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		conf := oneBuilder(step("s", "curl %(secret:token)s"))
+		conf.Secrets = []config.SecretProvider{{Kind: config.SecretEnv}}
+		r := newRig(t, conf, func(o *Options) {
+			o.Prepare = func(context.Context, *config.Config) (Prepared, error) {
+				return Prepared{Secrets: aSecret("hunter22")}, nil
+			}
+		})
+		var shown, run string
+		r.fleet.on("curl", func(c *fakeCommand) (worker.Exit, error) {
+			run = strings.Join(c.Argv, " ")
+			shown = c.Hide(run)
+			return worker.Exit{}, nil
+		})
+		r.start()
+		r.want(r.build("b"), build.Success)
+		if !strings.HasSuffix(run, "curl hunter22") || !strings.HasSuffix(shown, "curl ********") {
+			t.Errorf("%q is shown as %q", run, shown)
+		}
+	})
+}
+
+// TestGoStepElsewhere: a function of the master's cannot run where the build is, and
+// the worker is not to blame.
+func TestGoStepElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		conf := oneBuilder(config.Func("f"))
+		r := newRig(t, conf, func(o *Options) {
+			o.Steps = map[string]StepFunc{"f": func(context.Context, StepCall) (build.Result, error) {
+				t.Error("it was called")
+				return build.Success, nil
+			}}
+		})
+		r.start()
+		req, b := r.want(r.build("b"), build.Exception)
+		if b.Cause != string(build.CauseConfig) {
+			t.Errorf("cause %q", b.Cause)
+		}
+		mustContain(t, req.Text, `the Go step "f" needs a local worker, and w is none`)
+		r.want(r.build("b"), build.Exception) // not in quarantine: at once
+	})
+}
+
 // TestGoStepTalks: what the function says and sets counts, until it returns.
 func TestGoStepTalks(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -424,6 +475,11 @@ func TestPanicInWorker(t *testing.T) {
 		mustContain(t, req.Text, "panic: oh no")
 		if b.Cause != string(build.CauseMaster) || len(r.fleet.now) != 0 {
 			t.Errorf("cause %q; %d builds are not ended", b.Cause, len(r.fleet.now))
+		}
+		mustEqual(t, "steps", r.steps(b.ID), []string{"work exception"})
+		list, err := r.store.Logs(t.Context(), b.ID)
+		if err != nil || len(list) != 1 || !list[0].Complete {
+			t.Errorf("logs: %+v, %v", list, err)
 		}
 		r.fleet.on("bug", exits(0))
 		r.want(r.build("b"), build.Success)

@@ -41,7 +41,7 @@ func (e *Engine) ControlWorker(ctx context.Context, name string, a worker.Action
 			l.onDisk(func() { reply(nil) })
 			return
 		}
-		w.onEnd = append(w.onEnd, func() { l.onDisk(func() { reply(nil) }) })
+		w.onEnd = append(w.onEnd, onEnd{w.conn, slices.Clone(w.builds), func() { l.onDisk(func() { reply(nil) }) }})
 	})
 }
 
@@ -149,8 +149,9 @@ func (e *Engine) CancelRequest(ctx context.Context, id int64, who, reason string
 }
 
 // Rebuild asks for the same again: builder, properties, branch, revision,
-// priority and worker of the request that the build was for.
-func (e *Engine) Rebuild(ctx context.Context, buildID int64, who string) ([]*Ticket, error) {
+// priority and worker of the request that the build was for. A reason is kept
+// with the new request, behind which build it repeats.
+func (e *Engine) Rebuild(ctx context.Context, buildID int64, who, reason string) ([]*Ticket, error) {
 	row, err := e.opt.Store.BuildByID(ctx, buildID)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("build %d: %w", buildID, ErrUnknown)
@@ -172,6 +173,9 @@ func (e *Engine) Rebuild(ctx context.Context, buildID int64, who string) ([]*Tic
 		Builder: req.Builder, Argv: sp.Argv, Priority: req.Priority, Properties: req.Properties, Worker: req.Worker,
 		Branch: sp.Branch, Revision: sp.Revision, Who: who,
 		Reason: fmt.Sprintf("rebuild of %s #%d", row.Builder, row.Number),
+	}
+	if reason != "" {
+		sub.Reason += ": " + reason
 	}
 	return e.Submit(ctx, sub)
 }

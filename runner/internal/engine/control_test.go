@@ -106,7 +106,7 @@ func TestRebuild(t *testing.T) {
 		props := build.Properties{"x": {Value: "1", Source: "Command Line"}}
 		first := r.submit(Submission{Builder: "b", Properties: props, Priority: 3, Worker: "w", Branch: "next", Revision: "abc", Who: "bob", Reason: "why not"})[0]
 		_, b := r.want(first, build.Success)
-		again, err := r.e.Rebuild(t.Context(), b.ID, "ana")
+		again, err := r.e.Rebuild(t.Context(), b.ID, "ana", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,18 +114,26 @@ func TestRebuild(t *testing.T) {
 		if req.Reason != "rebuild of b #1" || req.Priority != 3 || req.Worker != "w" || req.Properties["x"] != props["x"] || b2.Properties["branch"].Value != "next" {
 			t.Errorf("%+v, %+v", req, b2.Properties)
 		}
+		if again, err = r.e.Rebuild(t.Context(), b.ID, "ana", "new compiler"); err != nil {
+			t.Fatal(err)
+		}
+		req, b2 = r.want(again[0], build.Success)
+		if why := "rebuild of b #1: new compiler"; req.Reason != why || b2.Properties["reason"].Value != why {
+			t.Errorf("%+v, %+v", req, b2.Properties)
+		}
 		command := r.submit(Submission{Builder: Command, Argv: []string{"true", "a"}})[0]
 		_, b = r.want(command, build.Success)
-		if again, err = r.e.Rebuild(t.Context(), b.ID, "ana"); err != nil {
+		if again, err = r.e.Rebuild(t.Context(), b.ID, "ana", ""); err != nil {
 			t.Fatal(err)
 		}
 		_, b = r.want(again[0], build.Success)
 		mustContain(t, r.text(b.ID), "$ true a")
-		if _, err := r.e.Rebuild(t.Context(), 77, "ana"); !errors.Is(err, ErrUnknown) {
+		if _, err := r.e.Rebuild(t.Context(), 77, "ana", ""); !errors.Is(err, ErrUnknown) {
 			t.Errorf("rebuild what does not exist: %v", err)
 		}
 		mustEqual(t, "journal", r.entries(aboutRequest), []string{
-			"b 1 force by bob: why not", "b 2 force by ana: rebuild of b #1", "_command 4 force by ana: rebuild of _command #1",
+			"b 1 force by bob: why not", "b 2 force by ana: rebuild of b #1", "b 3 force by ana: rebuild of b #1: new compiler",
+			"_command 5 force by ana: rebuild of _command #1",
 		})
 		if !slices.ContainsFunc(r.e.Builders(), func(b store.Builder) bool { return b.Name == Command && b.ID == 2 }) {
 			t.Errorf("the builder of commands has no id: %+v", r.e.Builders())

@@ -88,8 +88,8 @@ type Prepared struct {
 	Secrets Secrets
 	// BaseEnv replaces Options.BaseEnv, unless it is nil.
 	BaseEnv []string
-	// Restart names settings that differ from those of the configuration before
-	// and count from the next start on only.
+	// Restart names settings that differ from those of the configuration that the
+	// engine was made with, and count from the next start on only.
 	Restart []string
 	// Adopt is called when the configuration counts, Discard when it never will.
 	// Adopt must not block: it runs in the loop. Nil: nothing is to be done.
@@ -120,6 +120,8 @@ type Engine struct {
 	life   context.Context // ends with the loop
 	die    context.CancelFunc
 	group  sync.WaitGroup // of every goroutine but the loop's
+	spawns sync.Mutex     // guards over
+	over   bool           // no more is added to group
 	logIDs atomic.Int64   // the last log's id
 	commit func(*store.Batch) error
 	l      *loop
@@ -179,7 +181,23 @@ func (e *Engine) Run() {
 	for s := range e.l.subscribers {
 		s.close()
 	}
+	e.spawns.Lock()
+	e.over = true
+	e.spawns.Unlock()
 	e.group.Wait()
+}
+
+// spawn runs f on a goroutine that the engine's end waits for. It is for callers
+// that the end does not wait for by itself, as it does for the loop and for what
+// is in group already; it reports false when the end has come.
+func (e *Engine) spawn(f func()) bool {
+	e.spawns.Lock()
+	defer e.spawns.Unlock()
+	if e.over {
+		return false
+	}
+	e.group.Go(f)
+	return true
 }
 
 // Done is closed when Run has returned.

@@ -2,9 +2,10 @@ package engine
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"strings"
+
+	"bothy/runner/worker"
 )
 
 // environ is a step's environment while it is put together.
@@ -71,39 +72,10 @@ func (e *environ) list() []string {
 	return out
 }
 
-// passed are the variables that builds of a master inherit; of a terminal's
-// they inherit all but Bothy's own.
-var passed = []string{
-	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR",
-	"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy", "ALL_PROXY",
-	"SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
-	// Windows cannot start a program without these.
-	"SystemRoot", "SystemDrive", "ComSpec", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "ProgramData", "ProgramFiles",
-}
-
-// BaseEnv is the environment of a master's builds: an allow-list of the
-// process's own, and the names in pass.
-func BaseEnv(environ []string, pass []string) []string {
-	var out []string
-	for _, kv := range environ {
-		name, _, _ := strings.Cut(kv, "=")
-		if !ours(name) && (strings.HasPrefix(name, "LC_") || slices.Contains(passed, name) || slices.Contains(pass, name)) {
-			out = append(out, kv)
-		}
-	}
-	return out
-}
-
 // SessionEnv is the environment of builds that a terminal asked for.
 func SessionEnv(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return ours(name)
+		return worker.OwnVariable(name)
 	})
 }
-
-// ours are variables that speak to Bothy, some of them secret; no build sees them.
-func ours(name string) bool { return strings.HasPrefix(name, "BOTHY_") }
-
-// OwnEnv is this process's environment.
-func OwnEnv() []string { return os.Environ() }

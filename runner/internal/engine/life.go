@@ -115,16 +115,14 @@ func (l *loop) shutdownWorker(w *workerState) {
 func (l *loop) killWorker(w *workerState) {
 	conn := w.conn
 	text := "worker " + w.name + " was killed" + by(w.state.End)
-	for _, b := range w.builds {
+	builds := slices.Clone(w.builds)
+	for _, b := range builds {
 		b.stop(stopCause{result: build.Retry, text: text, planned: true, now: true})
 	}
 	l.in(killWait, func(l *loop) {
-		for _, b := range slices.Clone(w.builds) {
-			if b.conn == conn {
-				l.abandonBuild(b, text)
-			}
+		for _, b := range builds {
+			l.abandonBuild(b, text)
 		}
-		l.workerIdle(w)
 	})
 	asked, ok := conn.(worker.Shutdowner)
 	if !ok {

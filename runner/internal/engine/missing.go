@@ -68,7 +68,7 @@ func (l *loop) mailWorker(w *workerState) mail.Worker {
 	}
 	return mail.Worker{
 		Name: w.name, LastSeen: w.row.LastSeen, Configured: w.row.Configured,
-		Address: cmp.Or(text("peer"), text("access_uri")), Version: text("version"), Admin: text("admin"),
+		Address: cmp.Or(text("address"), text("access_uri")), Version: text("version"), Admin: text("admin"),
 		URL: workerURL(l.conf, w.name),
 	}
 }

@@ -83,7 +83,7 @@ func TestOneMailPerLoss(t *testing.T) {
 			if len(ls) != i+1 {
 				t.Fatalf("loss %d: %v", i, subjects(ls))
 			}
-			mustContain(t, ls[i].body, last.Format("2006-01-02 15:04:05"))
+			mustContain(t, ls[i].body, last.Format("2006-01-02 15:04:05"), "192.0.2.7:5000", "4.1", "Ann <ann@example.com>")
 			if d := ls[i].at.Sub(last); d != time.Hour+time.Minute {
 				t.Errorf("sent after %s", d)
 			}

@@ -24,6 +24,7 @@ const (
 	opFull    opKind = "disk full"
 	opRoom    opKind = "disk has room"
 	opSlots   opKind = "machine changes"
+	opReload  opKind = "reload"
 )
 
 // op is one thing that happens. Who it happens to is a number, so that any list
@@ -60,6 +61,8 @@ func (o op) String() string {
 		return fmt.Sprintf("restart, mode %d", o.mode)
 	case opSlots:
 		return fmt.Sprintf("%d slots", o.who)
+	case opReload:
+		return fmt.Sprintf("reload variant %b", o.who)
 	}
 	return string(o.kind)
 }
@@ -68,7 +71,7 @@ func drawOp(rt *rapid.T) op {
 	o := op{check: rapid.Bool().Draw(rt, "check")}
 	o.kind = rapid.SampledFrom([]opKind{
 		opSubmit, opSubmit, opSubmit, opSubmit, opSubmit, opSubmit, opPass, opPass, opPass, opPass,
-		opCancel, opCancel, opControl, opControl, opLose, opBack, opCrash, opCrash, opRestart, opFull, opRoom, opSlots,
+		opCancel, opCancel, opControl, opControl, opLose, opBack, opCrash, opCrash, opRestart, opFull, opRoom, opSlots, opReload,
 	}).Draw(rt, "kind")
 	switch o.kind {
 	case opSubmit:
@@ -76,7 +79,7 @@ func drawOp(rt *rapid.T) op {
 		o.worker = rapid.SampledFrom([]string{"", "", "", "l1", "r1"}).Draw(rt, "worker")
 		o.priority = rapid.IntRange(0, 2).Draw(rt, "priority")
 		o.plan = strings.Join(rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) string {
-			how := rapid.SampledFrom([]string{"ok", "ok", "fail", "broken", "oom", "lost", "retry"}).Draw(rt, "how")
+			how := rapid.SampledFrom([]string{"ok", "ok", "fail", "broken", "oom", "lost", "retry", "stuck"}).Draw(rt, "how")
 			return fmt.Sprintf("%s:%ds", how, rapid.IntRange(0, 20).Draw(rt, "seconds"))
 		}), 1, 5).Draw(rt, "plan"), ",")
 	case opCancel:
@@ -94,6 +97,8 @@ func drawOp(rt *rapid.T) op {
 		o.mode = rapid.SampledFrom([]StopMode{Drain, Requeue, AtOnce}).Draw(rt, "mode")
 	case opSlots:
 		o.who = rapid.IntRange(0, 3).Draw(rt, "slots")
+	case opReload:
+		o.who = rapid.IntRange(0, variants-1).Draw(rt, "variant")
 	}
 	return o
 }

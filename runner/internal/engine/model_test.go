@@ -36,32 +36,6 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// modelConfig has workers with and without a machine of their own, locks of
-// builds and of steps, and every kind of limit on retries.
-func modelConfig() *config.Config {
-	lock := func(name string, mode config.LockMode) []config.LockAccess {
-		return []config.LockAccess{{Name: name, Mode: mode}}
-	}
-	work := func(change ...func(*config.Step)) []config.Step {
-		return []config.Step{step("work", "work %(prop:plan)s", change...), step("tidy", "tidy", always)}
-	}
-	none := config.Source{Kind: config.SourceNone}
-	return &config.Config{
-		Workers: []config.Worker{
-			{Name: "l1", MaxBuilds: 2}, {Name: "l2"},
-			{Name: "r1", Kind: config.WorkerRemote, MaxBuilds: 1}, {Name: "r2", Kind: config.WorkerRemote, MaxBuilds: 2},
-		},
-		Locks: []config.Lock{{Name: "x", MaxCount: 2}, {Name: "y"}},
-		Builders: []config.Builder{
-			{Name: "a", Source: none, NoCollapse: true, Locks: lock("x", config.LockCounting), Steps: work()},
-			{Name: "b", Source: none, NoCollapse: true, MaxRetries: 1, Locks: lock("x", config.LockExclusive), Steps: work()},
-			{Name: "c", Source: none, NoCollapse: true, MaxRetries: config.Off, Exclusive: true,
-				Steps: work(func(s *config.Step) { s.Locks = lock("y", config.LockExclusive) })},
-			{Name: "d", Source: none, Steps: work(func(s *config.Step) { s.Locks = lock("y", config.LockCounting) })},
-		},
-	}
-}
-
 // stopTest ends a test from deep within.
 type stopTest struct{}
 
@@ -103,7 +77,7 @@ type model struct {
 
 func runModel(t *testing.T, ops []op) (faults []string) {
 	g := &gather{TB: t}
-	r := newRig(g, modelConfig())
+	r := newRig(g, modelConfig(0))
 	m := &model{
 		rig: r, g: g, told: map[int64]store.Request{}, builds: map[int64]store.Build{},
 		tokens: map[worker.Token]bool{}, workers: map[string]*WorkerView{}, holders: map[string]int{}, slots: 2,
@@ -173,7 +147,13 @@ func (m *model) live() {
 func (m *model) remembered() {
 	for name, told := range m.workers {
 		w := m.e.l.workers[name]
+		if w == nil || !w.row.Configured.Equal(told.Configured) {
+			continue // the configuration has another one, or none
+		}
 		was, is := told.State.Facts, w.state.Facts
+		if w.conf.NoCanary && was.Quarantine.Phase != worker.QuarantineHeld {
+			was.Quarantine.Until = is.Quarantine.Until // the new configuration ends a trial
+		}
 		if was.Paused.By != is.Paused.By || !was.Paused.Since.Equal(is.Paused.Since) || !was.Quarantine.Until.Equal(is.Quarantine.Until) {
 			m.g.Errorf("worker %s was told as %+v; after a restart it is %+v", name, was, is)
 		}
@@ -236,9 +216,23 @@ func (m *model) do(o op) {
 		m.disk.fail(errNoDisk)
 	case opRoom:
 		m.disk.fail(nil)
+	case opReload:
+		m.reload(modelConfig(o.who))
 	case opSlots:
 		m.slots = o.who
 		m.host.set(func(h *fakeHost) { h.slots, h.cpus, h.memory = o.who, float64(o.who), int64(o.who)<<30 })
+	}
+}
+
+// reload takes over another configuration, and keeps it for later lives.
+func (m *model) reload(conf *config.Config) {
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	switch _, err := m.e.Reload(ctx, complete(m.g, conf)); {
+	case err == nil, errors.Is(err, context.DeadlineExceeded):
+		m.rig.conf = conf
+	case !errors.Is(err, ErrStopped):
+		m.g.Errorf("reload: %v", err)
 	}
 }
 
@@ -248,7 +242,8 @@ func (m *model) control(name string, a worker.Action) {
 	defer stop()
 	began := time.Now()
 	err := m.e.ControlWorker(ctx, name, a, "ana", "model")
-	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrStopped) {
+	gone := errors.Is(err, ErrUnknown) && name == "r2"
+	if err != nil && !gone && !errors.Is(err, ErrConflict) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrStopped) {
 		m.g.Errorf("%s %s: %v", a, name, err)
 	}
 	if d := time.Since(began); err == nil && d > time.Second && m.e.Healthy(context.Background()) == nil {
@@ -274,6 +269,7 @@ func (m *model) ask(o op) {
 				m.g.Errorf("request %d was accepted twice", tickets[0].ID)
 			}
 			m.accepted = append(m.accepted, tickets[0].ID)
+		case errors.Is(err, ErrUnknown) && o.builder == "d":
 		case !errors.Is(err, ErrStopped) && !errors.Is(err, ErrDegraded) && !errors.Is(err, context.DeadlineExceeded):
 			m.g.Errorf("submit: %v", err)
 		}
@@ -287,87 +283,6 @@ func (m *model) some(n int) (int64, bool) {
 		return 0, false
 	}
 	return m.accepted[n%len(m.accepted)], true
-}
-
-// work is what builds do: as their plan says.
-func (m *model) work(c *fakeCommand) (worker.Exit, error) {
-	b := c.build.spec.Builder
-	m.mu.Lock()
-	m.holders[b]++
-	if n, all := m.holders["c"], m.holders["c"]+m.holders["d"]; (b == "c" || b == "d") && all > 1 {
-		m.g.Errorf("lock y: %d steps of c and %d of d hold it", n, all-n)
-	}
-	m.mu.Unlock()
-	defer func() {
-		m.mu.Lock()
-		m.holders[b]--
-		m.mu.Unlock()
-	}()
-	var attempt int
-	if _, err := fmt.Sscan(c.env("BOTHY_ATTEMPT"), &attempt); err != nil {
-		return worker.Exit{}, err
-	}
-	plan := strings.Split(c.args[0], ",")
-	if attempt > len(plan) {
-		return worker.Exit{}, nil
-	}
-	how, d, _ := strings.Cut(plan[attempt-1], ":")
-	dur, err := time.ParseDuration(d)
-	if err != nil {
-		return worker.Exit{}, err
-	}
-	if err := c.print("", "begun\n"); err != nil {
-		return worker.Exit{Stopped: worker.SinkFailed, SinkErr: err}, nil
-	}
-	if exit, err, ok := c.sleep(dur); !ok {
-		return exit, err
-	}
-	switch how {
-	case "fail":
-		return worker.Exit{Code: 1}, nil
-	case "broken":
-		return worker.Exit{}, errors.New("broken pipe")
-	case "oom":
-		return worker.Exit{Code: 137, OOM: &worker.OOM{Certain: true}}, nil
-	case "lost", "retry":
-		if how == "lost" && strings.HasPrefix(c.build.conn.kind.name, "r") {
-			c.build.conn.cut()
-		}
-		return worker.Exit{}, worker.ErrLost
-	}
-	return worker.Exit{}, nil
-}
-
-// attempt checks that no two attempts are the same.
-func (m *model) attempt(s worker.BuildSpec) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.tokens[s.Token] {
-		m.g.Errorf("token %s is given twice", s.Token)
-	}
-	m.tokens[s.Token] = true
-	return nil
-}
-
-// limits says what is exceeded by what runs now. The builds of the fake workers
-// begin after the engine counts them and end before it lets go of them.
-func (m *model) limits(now []worker.BuildSpec, by map[string]int) string {
-	of := map[string]int{}
-	for _, s := range now {
-		of[s.Builder]++
-	}
-	local := by["l1"] + by["l2"]
-	switch {
-	case by["l1"] > 2 || by["r1"] > 1 || by["r2"] > 2:
-		return fmt.Sprintf("max_builds: %v", by)
-	case of["b"] > 1 || of["b"] == 1 && of["a"] > 0 || of["a"] > 2:
-		return fmt.Sprintf("lock x: %v", of)
-	case of["c"] > 4:
-		return fmt.Sprintf("exclusive builder: %v", of)
-	case local > m.host.inUse():
-		return fmt.Sprintf("%d local builds have %d shares of the machine", local, m.host.inUse())
-	}
-	return ""
 }
 
 // event follows what the engine tells, which is in the order of its decisions.
@@ -398,7 +313,7 @@ func (m *model) event(ev Event) {
 			m.g.Errorf("request %d has a build although it is not pending", q.ID)
 		}
 		for _, o := range m.pending {
-			if alike(o, q) && goesBefore(o, q) {
+			if alike(o, q) && goesBefore(o, q) && !getsStuck(o) {
 				m.g.Errorf("request %d (priority %d, %s) was started before request %d (priority %d, %s)",
 					q.ID, q.Priority, q.Submitted, o.ID, o.Priority, o.Submitted)
 			}
@@ -416,6 +331,13 @@ func (m *model) event(ev Event) {
 // alike reports whether nothing but their rank decides which of the two starts first.
 func alike(a, b store.Request) bool {
 	return a.Builder == b.Builder && a.Worker == b.Worker && a.Memory == b.Memory
+}
+
+// getsStuck reports whether a build of the request may still run when it is given
+// up; the next one waits for that.
+func getsStuck(q store.Request) bool {
+	plan, _ := q.Properties["plan"].Value.(string)
+	return strings.Contains(plan, "stuck")
 }
 
 func goesBefore(a, b store.Request) bool {
@@ -462,6 +384,9 @@ func (m *model) look() {
 		if want := slices.Sorted(maps.Keys(l.builds)); !slices.Equal(builds, want) {
 			m.g.Errorf("builds without a result on disk: %v, running: %v", builds, want)
 		}
+		for _, w := range l.workers {
+			m.consistent(l, w)
+		}
 		for id, q := range l.requests {
 			for _, why := range l.queue.Why(id, time.Now()) {
 				if q.running == nil && why.Predicate == queue.Ready {
@@ -470,6 +395,30 @@ func (m *model) look() {
 			}
 		}
 	})
+}
+
+// consistent checks what is known of a worker against itself, when nothing moves.
+func (m *model) consistent(l *loop, w *workerState) {
+	v := w.view.Load()
+	var ids []int64
+	for _, b := range w.builds {
+		ids = append(ids, b.row.ID)
+		if l.builds[b.row.ID] != b || b.fenced {
+			m.g.Errorf("build %d counts on worker %s, and is over", b.row.ID, w.name)
+		}
+	}
+	if v.State != w.state || !slices.Equal(v.Builds, ids) || w.state.Builds != len(ids) {
+		m.g.Errorf("worker %s is shown as %+v; it is %+v with builds %v", w.name, v, w.state, ids)
+	}
+	if w.state.Connected() != (w.conn != nil) || w.conn != nil && w.coming != nil {
+		m.g.Errorf("worker %s is %s; connection %v, coming %v", w.name, w.state.Link, w.conn, w.coming)
+	}
+	if away := w.conn == nil && w.coming == nil && w.state.Link == worker.LinkAway; away && !w.asked && !w.leaving() {
+		m.g.Errorf("worker %s is away, and nobody asks for it", w.name)
+	}
+	if w.conn == nil && len(ids) == 0 && len(w.onEnd) > 0 {
+		m.g.Errorf("worker %s has ended, and those who wait for it were not told", w.name)
+	}
 }
 
 // finish lets everything come to its end and checks what is left on disk.

@@ -91,14 +91,19 @@ func (l *loop) registerWorker(name string, kind config.WorkerKind, now time.Time
 		g.workers[name] = row
 	case l.opt.Foreground:
 		return
-	case !row.Removed.IsZero(): // it comes back: as a new one, but for its id and what people said of it
-		row.Removed, row.Configured, row.LastSeen, row.Kind = time.Time{}, now, time.Time{}, string(kind)
-	case row.Kind != string(kind):
-		row.Kind = string(kind)
+	case !row.Removed.IsZero(), row.Kind != string(kind):
+		row.Removed, row.Kind = time.Time{}, string(kind)
+		anew(row, now)
 	default:
 		return
 	}
 	l.batch.PutWorker(row)
+}
+
+// anew makes a worker that was removed and comes back, or is of another kind
+// now, a new one but for its id and what people said of it.
+func anew(row *store.Worker, now time.Time) {
+	row.Configured, row.LastSeen, row.Info = now, time.Time{}, nil
 }
 
 func (l *loop) registerBuilder(b *config.Builder, now time.Time) {

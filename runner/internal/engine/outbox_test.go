@@ -16,7 +16,6 @@ import (
 	"bothy/runner/build"
 	"bothy/runner/config"
 	"bothy/runner/internal/store"
-	"bothy/runner/worker"
 )
 
 // post is a relay in a test, over the lives of the master.
@@ -121,13 +120,8 @@ func watchedWorkers(names ...string) *config.Config {
 
 // absent makes the workers of the next engines stay away.
 func (r *rig) absent(more ...func(*Options)) {
-	attach := r.fleet.attach
+	r.fleet.absent = true
 	r.opt = func(o *Options) {
-		o.Attach = func(w config.Worker) (worker.Kind, error) {
-			k, err := attach(w)
-			k.(*fakeKind).away = make(chan struct{})
-			return k, err
-		}
 		for _, f := range more {
 			f(o)
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -102,6 +103,22 @@ func TestQuarantineTriggers(t *testing.T) {
 				return worker.Exit{Stopped: worker.SinkFailed, SinkErr: logsFull()}, nil
 			})
 		}, build.Exception, build.CauseDisk, ""},
+		{"no room to prepare", func(r *rig) {
+			r.fleet.prepare = func(worker.BuildSpec) error { return fmt.Errorf("make the directory: %w", logsFull()) }
+		}, build.Exception, build.CauseDisk, ""},
+		{"lost until given up", func(r *rig) {
+			r.fleet.on("work", func(*fakeCommand) (worker.Exit, error) { return worker.Exit{}, worker.ErrLost })
+		}, build.Exception, build.CauseRetries, ""},
+		{"a fault of ours", func(r *rig) {
+			r.fleet.on("work", func(*fakeCommand) (worker.Exit, error) { panic("oh no") })
+		}, build.Exception, build.CauseMaster, ""},
+		{"cancelled", func(r *rig) {
+			r.fleet.on("work", func(c *fakeCommand) (worker.Exit, error) {
+				go r.e.CancelRequest(context.Background(), 1, "ana", "")
+				exit, err, _ := c.sleep(time.Hour)
+				return exit, err
+			})
+		}, build.Cancelled, "", ""},
 		{"oom", func(r *rig) {
 			r.fleet.on("work", func(*fakeCommand) (worker.Exit, error) {
 				return worker.Exit{Code: 137, OOM: &worker.OOM{Certain: true}}, nil

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -19,7 +20,8 @@ type Diff struct {
 	config.Difference
 	// Cancelled are pending requests whose builder is no longer there.
 	Cancelled []int64 `json:"cancelled,omitempty"`
-	// Restart names settings that changed and count from the next start on.
+	// Restart names settings that changed since the start and count from the next
+	// one on.
 	Restart []string `json:"restart,omitempty"`
 }
 
@@ -64,23 +66,29 @@ func (e *Engine) Reload(ctx context.Context, conf *config.Config) (Diff, error) 
 		return Diff{}, err
 	}
 	diff := Diff{Difference: config.Diff(old, conf), Restart: ready.Restart}
-	swapped := false
+	taken := false // by the loop, which sees to what was made ready
 	err = e.record(ctx, func(l *loop) error {
+		taken = true
 		if l.stopping {
+			e.group.Add(1)
+			go func() {
+				defer e.group.Done()
+				e.discard(ready, kinds)
+			}()
 			return ErrStopped
 		}
-		swapped = true
 		l.swap(conf, ready, kinds, &diff)
 		return nil
 	})
 	switch {
-	case err != nil && ctx.Err() != nil: // the loop may be at it
+	case err == nil:
+		return diff, nil
+	case !errors.Is(err, ErrStopped): // of ctx: the loop may be at it
 		return Diff{}, fmt.Errorf("the configuration may have been loaded: %w", err)
-	case err != nil && !swapped:
+	case !taken:
 		e.discard(ready, kinds)
-		return Diff{}, err
 	}
-	return diff, err
+	return Diff{}, err
 }
 
 // reloadable says why a configuration cannot replace the other one.
@@ -191,6 +199,7 @@ func (l *loop) swap(conf *config.Config, ready Prepared, kinds map[string]worker
 	}
 	slices.Sort(diff.Cancelled)
 	l.enrol()
+	l.mailLater() // there may be a sender now
 	if ready.Adopt != nil {
 		ready.Adopt()
 	}
@@ -244,7 +253,7 @@ func (l *loop) swapWorkers(conf *config.Config, kinds map[string]worker.Kind, no
 			l.configured(w)
 			l.attach(w)
 		case kind != nil:
-			l.replaceWorker(w, c, kind)
+			l.replaceWorker(w, c, kind, w.row.Configured.Equal(now))
 		case w.next != nil: // it still has builds of the kind before
 			w.next.conf = c
 		case !reflect.DeepEqual(*w.conf, *c):
@@ -266,15 +275,17 @@ func (l *loop) swapWorkers(conf *config.Config, kinds map[string]worker.Kind, no
 type replacement struct {
 	conf *config.Worker
 	kind worker.Kind
+	anew bool // it is another worker of the same name
 }
 
 // replaceWorker makes a worker anew whose entry says something else of how it
 // comes about. Its builds end as they began.
-func (l *loop) replaceWorker(w *workerState, conf *config.Worker, kind worker.Kind) {
+func (l *loop) replaceWorker(w *workerState, conf *config.Worker, kind worker.Kind, anew bool) {
 	if w.next != nil {
 		l.e.release(w.name, w.next.kind)
+		anew = anew || w.next.anew
 	}
-	w.next, w.removed = &replacement{conf, kind}, false
+	w.next, w.removed = &replacement{conf, kind, anew}, false
 	l.leave(w)
 }
 
@@ -310,6 +321,12 @@ func (l *loop) parted(w *workerState) {
 	}
 	w.next, w.conf, w.kind = nil, next.conf, next.kind
 	was := w.state
+	if next.anew { // what it was until now is no loss of the new one
+		was.Loss, w.info = worker.Loss{}, nil
+		anew(w.row, time.Now())
+		l.putWorker(w)
+		l.publishNames()
+	}
 	w.state = worker.NewState(was.Facts)
 	w.state.MasterStart = was.MasterStart
 	if was.Link == worker.LinkStopped && next.conf.Kind == config.WorkerLocal { // until a person starts it

@@ -267,6 +267,78 @@ func TestReloadAbsentWorker(t *testing.T) {
 	})
 }
 
+// TestReloadKind: a local worker that becomes a remote one is missing after its
+// timeout from the change on, and was never seen; so over a restart of the master.
+func TestReloadKind(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := &post{}
+				local := watchedWorkers("w")
+				local.Workers[0].Kind = config.WorkerLocal
+				r := newRig(t, local, withPost(p))
+				r.start()
+				pass(100 * time.Hour)
+				r.fleet.absent = true
+				if restart {
+					r.stop(Drain)
+					r.conf = complete(t, watchedWorkers("w"))
+					r.start()
+				} else {
+					r.reload(watchedWorkers("w"))
+				}
+				began := time.Now()
+				if v := r.w(); !v.Configured.Equal(began) || !v.LastSeen.IsZero() || v.Info != nil || !v.State.Loss.Since.Equal(began) {
+					t.Errorf("%+v", v)
+				}
+				pass(time.Hour - time.Second)
+				if r.w().State.Missing() {
+					t.Error("reported too early")
+				}
+				pass(2 * time.Second)
+				if !r.w().State.Missing() {
+					t.Errorf("%+v", r.w().State)
+				}
+				pass(2 * time.Minute)
+				ls := p.letters()
+				if len(ls) != 1 {
+					t.Fatalf("%v", subjects(ls))
+				}
+				mustContain(t, ls[0].body, "has never connected since it was configured on "+began.Format(time.DateOnly))
+			})
+		})
+	}
+}
+
+// TestReloadOfAMissingWorker: one that was reported, is taken out and put back
+// while it is being let go of is a new one: its loss is one of its own.
+func TestReloadOfAMissingWorker(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, watchedWorkers("w", "x"))
+		r.start()
+		k := r.submit(Submission{Builder: "b", Worker: "w"})[0]
+		r.want(k, build.Success)
+		r.fleet.kind("w").slow = time.Minute
+		r.fleet.kind("w").lose(true)
+		pass(2 * time.Hour)
+		if !r.w().State.Missing() {
+			t.Fatalf("%+v", r.w().State)
+		}
+		r.reload(watchedWorkers("x"))
+		settle()
+		r.fleet.absent = true
+		r.reload(watchedWorkers("w", "x"))
+		pass(2 * time.Minute)
+		if s := r.w().State; s.Missing() || time.Since(s.Loss.Since) > 3*time.Minute {
+			t.Errorf("%+v", s.Loss)
+		}
+		pass(time.Hour)
+		if !r.w().State.Missing() {
+			t.Errorf("%+v", r.w().State)
+		}
+	})
+}
+
 // TestReloadTimers: a shorter missing_timeout and a canary that is turned off
 // count at once.
 func TestReloadTimers(t *testing.T) {

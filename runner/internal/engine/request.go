@@ -299,9 +299,9 @@ func (l *loop) recover(rec store.Recovered) {
 			s.Result, s.Completed, s.Text = build.Retry, now, "the master ended while it ran"
 			l.batch.PutStep(&s)
 		}
-		for _, lg := range u.Logs {
-			l.endLog(lg)
-		}
+	}
+	for _, lg := range rec.Logs {
+		l.endLog(lg)
 	}
 	for _, id := range slices.Sorted(maps.Keys(l.requests)) {
 		r := l.requests[id]

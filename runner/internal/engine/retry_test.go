@@ -218,7 +218,9 @@ func TestPreparationFails(t *testing.T) {
 		if b.Cause != string(build.CauseWorker) {
 			t.Errorf("cause %q", b.Cause)
 		}
-		mustContain(t, req.Text, "worker w", "no such branch")
+		if want := "exception: worker w could not prepare the build: git: no such branch"; req.Text != want {
+			t.Errorf("text %q, want %q", req.Text, want)
+		}
 		mustContain(t, r.text(b.ID), "no such branch")
 		mustEqual(t, "steps", r.steps(b.ID), []string{"worker_preparation exception"})
 

@@ -110,7 +110,7 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 	w := l.workers[a.Worker]
 	b.worker, b.conn = w, w.conn
 	run := &buildRun{
-		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, need: a.Need, mayGrow: r.row.Memory == 0,
+		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, far: !w.local(), need: a.Need, mayGrow: r.row.Memory == 0,
 		row: b.row, expected: l.expected(r, hash),
 	}
 	props, err := l.properties(r, b, w)
@@ -177,6 +177,11 @@ func (l *loop) buildSettled(b *running, d buildDone) {
 	b.fenced = true
 	b.cancelHard()
 	r := b.req
+	if b.step.Result == build.None && b.step.Number > 0 { // there was a panic
+		s := b.step
+		s.Result, s.Completed, s.Text = d.row.Result, time.Now(), d.row.Result.String()
+		l.endStep(b, s)
+	}
 	b.row = d.row
 	b.row.Completed = time.Now()
 	delete(l.builds, b.row.ID)
@@ -284,9 +289,12 @@ func (l *loop) stepText(b *running, text string) {
 }
 
 func (l *loop) stepEnded(b *running, s store.Step) {
-	if b.fenced {
-		return
+	if !b.fenced {
+		l.endStep(b, s)
 	}
+}
+
+func (l *loop) endStep(b *running, s store.Step) {
 	b.step = s
 	l.batch.PutStep(&s)
 	l.publish(Event{Kind: StepDone, Request: b.req.row, Build: b.row, Step: s})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ func (r *buildRun) findSecrets() {
 	}
 	if len(values) > 0 {
 		r.masker = logs.NewMasker(slices.Collect(maps.Values(values)))
+		r.redact = hider(slices.Collect(maps.Values(values)))
 	}
 	r.secret = func(name string) (string, error) {
 		if v, ok := values[name]; ok {
@@ -52,6 +54,18 @@ func (r *buildRun) findSecrets() {
 		}
 		return "", fmt.Errorf("secret %q: %w", name, ErrUnknown)
 	}
+}
+
+// hider replaces secrets in what is no log, the longest first.
+func hider(secrets []string) func(string) string {
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	var pairs []string
+	for _, s := range secrets {
+		if s != "" {
+			pairs = append(pairs, s, "********")
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace
 }
 
 // secretNames are the secrets that a builder's texts name.

@@ -223,9 +223,7 @@ func (t *terminal) listen(ctx context.Context, events func(func(Event) bool)) er
 	feed := make(chan Event, 64)
 	over := make(chan struct{})
 	defer close(over)
-	t.e.group.Add(1)
-	go func() {
-		defer t.e.group.Done()
+	if !t.e.spawn(func() {
 		defer close(feed)
 		for ev := range events {
 			select {
@@ -234,7 +232,9 @@ func (t *terminal) listen(ctx context.Context, events func(func(Event) bool)) er
 				return
 			}
 		}
-	}()
+	}) {
+		return ErrStopped
+	}
 	defer t.dropAll()
 	tick := time.NewTicker(whyAfter)
 	defer tick.Stop()
@@ -398,12 +398,12 @@ func (w *watched) follow(u control.Update, ev Event) {
 	tl := &tail{reader: r, update: u, send: w.t.send, done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	tl.cancel = cancel
-	w.tail = tl
-	w.t.e.group.Add(1)
-	go func() {
-		defer w.t.e.group.Done()
-		tl.run(ctx)
-	}()
+	if w.t.e.spawn(func() { tl.run(ctx) }) {
+		w.tail = tl
+		return
+	}
+	cancel()
+	r.Close()
 }
 
 // catchUp sends what the step wrote up to its end.

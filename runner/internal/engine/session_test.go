@@ -479,7 +479,7 @@ func TestExplain(t *testing.T) {
 		for _, u := range s.updates(control.Pending) {
 			texts = append(texts, u.Text)
 		}
-		want := []string{"w: runs 1 of 1 builds", "w: not connected: " + worker.ErrLost.Error(), "w: runs 1 of 1 builds"}
+		want := []string{"w: runs 1 of 1 builds", "w: not connected: connection reset", "w: runs 1 of 1 builds"}
 		mustEqual(t, "reasons", texts, want)
 	})
 }

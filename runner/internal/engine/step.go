@@ -287,7 +287,7 @@ func (r *buildRun) expand(st *config.Step) (worker.Command, error) {
 	}
 	cmd := worker.Command{
 		PTY: st.PTY, Timeout: max(0, st.Timeout), MaxTime: st.MaxTime, SigtermTime: max(0, st.SigtermTime), MaxLines: st.MaxLines,
-		Dir: x("workdir", st.Workdir), Label: fmt.Sprintf("%d.%d", r.row.Number, r.rows),
+		Dir: x("workdir", st.Workdir), Label: fmt.Sprintf("%d.%d", r.row.Number, r.rows), Hide: r.redact,
 	}
 	if st.Run.Shell != "" {
 		cmd.Argv = shellArgv(x("run", st.Run.Shell))

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"bothy/runner/internal/logs"
@@ -25,7 +26,9 @@ func (r *buildRun) newLog(step int, name string) (*stepLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create log %s of step %d: %w", name, step, err)
 	}
-	return &stepLog{run: r, w: w, row: store.Log{ID: id, Build: r.row.ID, Step: step, Name: name}}, nil
+	s := &stepLog{run: r, w: w, row: store.Log{ID: id, Build: r.row.ID, Step: step, Name: name}}
+	r.open = append(r.open, s)
+	return s, nil
 }
 
 // header writes lines of Bothy's own.
@@ -39,6 +42,7 @@ func (s *stepLog) header(format string, args ...any) {
 // finish closes the log and has the loop record it. What a full disk keeps
 // from being finished is tried again with the next commits.
 func (s *stepLog) finish() {
+	s.run.open = slices.DeleteFunc(s.run.open, func(o *stepLog) bool { return o == s })
 	s.news.end()
 	info, err := s.w.Finish()
 	s.run.e.post(func(l *loop) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,12 +37,20 @@ type workerState struct {
 	next    *replacement       // what it becomes when it is idle; nil: it stays
 	closing bool               // its connection is being closed
 	wake    *deadline          // for the state's next timer event
-	onEnd   []func()           // called when the worker has ended as it was told, and its builds with it
+	onEnd   []onEnd            // who waits for the end of a connection
 
 	view  atomic.Pointer[WorkerView]
 	stale bool // view is older than the rest
 
 	before time.Time // LastSeen before the present connection
+}
+
+// onEnd is somebody who waits until a connection has ended and the builds that
+// ran then. The worker may be back before that.
+type onEnd struct {
+	conn   worker.Conn
+	builds []*running
+	call   func()
 }
 
 func (w *workerState) local() bool { return w.conf.Kind == config.WorkerLocal }
@@ -76,7 +85,7 @@ func (l *loop) rules(conf *config.Worker) worker.Rules {
 func (l *loop) configured(w *workerState) {
 	since := w.row.Configured
 	if !w.row.LastSeen.IsZero() {
-		if !w.local() && w.state.Loss.Phase == worker.LossNone && l.lastAlive.After(w.row.LastSeen) {
+		if !w.local() && !w.conf.Kind.IsLatent() && w.state.Loss.Phase == worker.LossNone && l.lastAlive.After(w.row.LastSeen) {
 			w.row.LastSeen = l.lastAlive // no loss was noted: it was there as long as the last master
 		}
 		since = w.row.LastSeen
@@ -154,19 +163,51 @@ func (l *loop) ready(w *workerState, conn worker.Conn) {
 	}
 	w.coming, w.conn, w.info = nil, conn, conn.Info()
 	l.step(w, worker.Event{Kind: worker.EventAttached})
+	if c, ok := conn.(worker.Holder); ok {
+		if h, _ := c.Hold(); h.Set() {
+			l.cut(w, conn, h)
+		}
+	}
 }
 
-// watch waits for a connection's end.
+// watch waits for a connection's end, and for its cuts.
 func (e *Engine) watch(w *workerState, conn worker.Conn) {
 	e.group.Add(1)
 	go func() {
 		defer e.group.Done()
-		select {
-		case <-conn.Done():
-			e.post(func(l *loop) { l.lost(w, conn) })
-		case <-e.life.Done():
+		holder, _ := conn.(worker.Holder)
+		var last worker.Hold
+		for {
+			var changed <-chan struct{}
+			if holder != nil {
+				var h worker.Hold
+				if h, changed = holder.Hold(); h != last {
+					last = h
+					e.post(func(l *loop) { l.cut(w, conn, h) })
+				}
+			}
+			select {
+			case <-changed:
+			case <-conn.Done():
+				e.post(func(l *loop) { l.lost(w, conn) })
+				return
+			case <-e.life.Done():
+				return
+			}
 		}
 	}()
+}
+
+// cut takes note that a connection is cut, or stands again. Its builds go on.
+func (l *loop) cut(w *workerState, conn worker.Conn, h worker.Hold) {
+	switch {
+	case conn != w.conn:
+	case h.Set():
+		w.row.LastSeen = h.Since
+		l.step(w, worker.Event{Kind: worker.EventCut, Reason: h.Reason, Since: h.Since, Until: h.Until})
+	default:
+		l.step(w, worker.Event{Kind: worker.EventResumed})
+	}
 }
 
 // lost takes note that a connection has ended. Its builds end by themselves
@@ -183,12 +224,14 @@ func (l *loop) lost(w *workerState, conn worker.Conn) {
 		w.conn = nil
 		reason := ""
 		if err := conn.Err(); err != nil {
-			reason = err.Error()
+			reason = strings.TrimPrefix(err.Error(), worker.ErrLost.Error()+": ") // that it is lost is said beside it
 		}
 		if w.state.Link == worker.LinkEnding {
 			reason = w.state.Blocked(time.Now()) // who told it to end
 		}
-		w.row.LastSeen = time.Now()
+		if w.state.Link != worker.LinkHeld {
+			w.row.LastSeen = time.Now()
+		}
 		l.step(w, worker.Event{Kind: worker.EventLost, Reason: reason})
 	}
 	w.closing = false
@@ -202,6 +245,7 @@ func (w *workerState) leaving() bool { return w.removed || w.next != nil }
 // workerIdle carries out what waited for the end of the worker's builds, or for
 // its own.
 func (l *loop) workerIdle(w *workerState) {
+	w.tellEnded()
 	if len(w.builds) > 0 {
 		return
 	}
@@ -213,16 +257,20 @@ func (l *loop) workerIdle(w *workerState) {
 			}
 		}
 	}
-	if w.conn != nil {
-		return
-	}
-	for _, f := range w.onEnd {
-		f()
-	}
-	w.onEnd = nil
-	if w.leaving() && w.coming == nil && !w.asked && l.workers[w.name] == w {
+	if w.leaving() && w.conn == nil && w.coming == nil && !w.asked && l.workers[w.name] == w {
 		l.parted(w)
 	}
+}
+
+// tellEnded calls those who waited for what has ended.
+func (w *workerState) tellEnded() {
+	w.onEnd = slices.DeleteFunc(w.onEnd, func(o onEnd) bool {
+		if o.conn == w.conn || slices.ContainsFunc(o.builds, func(b *running) bool { return !b.fenced }) {
+			return false
+		}
+		o.call()
+		return true
+	})
 }
 
 // closeConn closes a connection in the background; the loop hears of it.
@@ -279,6 +327,9 @@ func (l *loop) releaseWorkers() {
 			}
 		}
 		w.conn, w.coming = nil, nil
+		if w.next != nil {
+			err = errors.Join(err, w.next.kind.Release(context.Background(), true))
+		}
 		if err = errors.Join(err, w.kind.Release(context.Background(), true)); err != nil {
 			l.log.Warn("worker not released", "worker", w.name, "err", err)
 		}

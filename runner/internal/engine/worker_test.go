@@ -27,6 +27,7 @@ type fleet struct {
 	kept    []string                     // builds whose directory was kept
 	left    map[string][]worker.Process  // what builds of a builder leave running
 	faults  []string                     // what an engine must never do
+	absent  bool                         // remote workers that are made from now on stay away
 	check   func(now []worker.BuildSpec, by map[string]int) string
 }
 
@@ -40,6 +41,9 @@ func (f *fleet) attach(w config.Worker) (worker.Kind, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	k := &fakeKind{fleet: f, name: w.Name, remote: w.Kind == config.WorkerRemote, attached: make(chan struct{}, 1)}
+	if f.absent && k.remote {
+		k.away = make(chan struct{})
+	}
 	f.kinds[w.Name] = k
 	return k, nil
 }
@@ -105,6 +109,7 @@ type fakeKind struct {
 	remote   bool          // it has a process of its own
 	running  int           // guarded by fleet.mu, as is all below
 	away     chan struct{} // not nil: Attach waits until it is closed
+	slow     time.Duration // how long Attach takes to give up waiting
 	refuse   error         // what Attach returns
 	attempts int           // of Attach
 	conn     *fakeConn
@@ -119,7 +124,7 @@ type fakeKind struct {
 func (k *fakeKind) Attach(ctx context.Context) (worker.Conn, error) {
 	k.fleet.mu.Lock()
 	k.attempts++
-	away, refuse := k.away, k.refuse
+	away, refuse, slow := k.away, k.refuse, k.slow
 	k.fleet.mu.Unlock()
 	if refuse != nil {
 		return nil, refuse
@@ -128,6 +133,7 @@ func (k *fakeKind) Attach(ctx context.Context) (worker.Conn, error) {
 		select {
 		case <-away:
 		case <-ctx.Done():
+			time.Sleep(slow)
 			return nil, ctx.Err()
 		}
 	}
@@ -195,7 +201,9 @@ type fakeConn struct {
 	done chan struct{}
 }
 
-func (c *fakeConn) Info() worker.Info          { return worker.Info{"os_id": "test"} }
+func (c *fakeConn) Info() worker.Info {
+	return worker.Info{"os_id": "test", "address": "192.0.2.7:5000", "version": "4.1", "admin": "Ann <ann@example.com>"}
+}
 func (c *fakeConn) Ping(context.Context) error { return c.Err() }
 func (c *fakeConn) Done() <-chan struct{}      { return c.done }
 func (c *fakeConn) cut()                       { c.once.Do(func() { close(c.done) }) }
@@ -203,7 +211,7 @@ func (c *fakeConn) cut()                       { c.once.Do(func() { close(c.done
 func (c *fakeConn) Err() error {
 	select {
 	case <-c.done:
-		return worker.ErrLost
+		return fmt.Errorf("%w: connection reset", worker.ErrLost)
 	default:
 		return nil
 	}

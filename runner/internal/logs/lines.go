@@ -44,6 +44,7 @@ type openLine struct {
 	start  int64 // raw position of its first byte
 	off    int64 // file offset of the record with its first byte
 	offRaw int64 // raw position of that record
+	pen    Decoder
 }
 
 // splitter counts the lines of a log as it is written.
@@ -51,6 +52,7 @@ type splitter struct {
 	raw   int64 // payload bytes so far
 	lines int64 // complete lines so far
 	open  [streams]openLine
+	pens  [streams]Decoder // after these bytes
 }
 
 // all is the number of lines with the open ones.
@@ -79,6 +81,13 @@ func (s *splitter) add(i int, p []byte, off int64) {
 	s.begin()
 	at := s.raw
 	o := &s.open[i]
+	pen := &s.pens[i]
+	drawn := pen.mode != inText || bytes.IndexByte(p, esc) >= 0
+	draw := func(p []byte) {
+		if drawn {
+			pen.Feed(p)
+		}
+	}
 	for len(p) > 0 {
 		room := MaxLine + 1 - o.n
 		win := p[:min(len(p), room)]
@@ -86,18 +95,21 @@ func (s *splitter) add(i int, p []byte, off int64) {
 		case bytes.IndexByte(win, '\n') >= 0:
 			n := bytes.LastIndexByte(win, '\n') + 1
 			s.lines += int64(bytes.Count(win[:n], []byte{'\n'}))
+			draw(win[:n])
 			o.n = 0
 			s.raw += int64(n)
 			p = p[n:]
 		case len(win) == room:
 			s.lines++
+			draw(p[:room-1])
 			o.n = 0
 			s.raw += int64(room - 1)
 			p = p[room-1:]
 		default:
 			if o.n == 0 {
-				o.start, o.off, o.offRaw = s.raw, off, at
+				o.start, o.off, o.offRaw, o.pen = s.raw, off, at, *pen
 			}
+			draw(win)
 			o.n += len(win)
 			s.raw += int64(len(win))
 			p = nil
@@ -116,6 +128,9 @@ type Line struct {
 	Partial bool
 	// Split says that the line was ended by a limit, see [MaxLine], not a newline.
 	Split bool
+	// Pen is what a terminal has kept of the stream up to the line, for
+	// [Terminal.Draw].
+	Pen Decoder
 }
 
 // scanner turns records into lines; it follows the same rules as splitter.
@@ -123,6 +138,7 @@ type scanner struct {
 	raw, line int64
 	from      [streams]int64 // bytes of a stream before this position are skipped
 	open      [streams]openText
+	pens      [streams]Decoder // at the beginning of each stream's next line
 }
 
 type openText struct {
@@ -149,7 +165,11 @@ func (c *scanner) emit(i int, text []byte, split bool, emit func(Line) bool) boo
 		o.text = append(o.text, text...)
 		text = o.text
 	}
-	l := Line{No: c.line, Stream: streamNames[i], Time: time.Unix(0, o.time), Text: text, Split: split}
+	pen := &c.pens[i]
+	l := Line{No: c.line, Stream: streamNames[i], Time: time.Unix(0, o.time), Text: text, Split: split, Pen: *pen}
+	if pen.Feed(text); !split {
+		pen.endLine()
+	}
 	c.line++
 	ok := emit(l)
 	o.text = o.text[:0]
@@ -212,7 +232,7 @@ func (c *scanner) rest(partial bool, emit func(Line) bool) {
 			return
 		}
 		o := &c.open[best]
-		if !emit(Line{No: no, Stream: streamNames[best], Time: time.Unix(0, o.time), Text: o.text, Partial: partial}) {
+		if !emit(Line{No: no, Stream: streamNames[best], Time: time.Unix(0, o.time), Text: o.text, Partial: partial, Pen: c.pens[best]}) {
 			return
 		}
 		done[best] = true

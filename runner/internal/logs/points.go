@@ -16,7 +16,8 @@ type point struct {
 	// from holds, per stream, the raw position of the first byte that belongs to
 	// line `line` or later; earlier bytes after off are already counted.
 	from [streams]int64
-	at   int64 // raw position the point was made for; not stored
+	pens *[streams]Decoder // at these bytes; nil: nothing was ever drawn but plainly
+	at   int64             // raw position the point was made for; not stored
 }
 
 const (
@@ -47,15 +48,19 @@ func (x *index) mark(s *splitter, off int64) {
 		x.points = half // a new slice: readers hold the old one
 	}
 	p := point{off: off, raw: s.raw, line: s.lines, at: s.raw}
+	pens := s.pens
 	for i := range s.open {
 		o := &s.open[i]
 		p.from[i] = s.raw
 		if o.n > 0 {
-			p.from[i] = o.start
+			p.from[i], pens[i] = o.start, o.pen
 			if o.offRaw < p.raw {
 				p.off, p.raw = o.off, o.offRaw
 			}
 		}
+	}
+	if pens != ([streams]Decoder{}) {
+		p.pens = &pens
 	}
 	x.points = append(x.points, p)
 }
@@ -82,8 +87,9 @@ type trailer struct {
 // The trailer's tail: length of its body, crc32c of the body, magic.
 const trailerTail = 16
 
-// maxTrailer bounds what is read: maxPoints, 6 varints of up to 10 bytes each.
-const maxTrailer = 60*maxPoints + 128
+// maxTrailer bounds what is read: maxPoints, 6 varints of up to 10 bytes each,
+// and what a terminal is in the middle of at each.
+const maxTrailer = (60+10+streams*maxPen)*maxPoints + 128
 
 func (t *trailer) append(dst []byte) []byte {
 	at := len(dst)
@@ -105,6 +111,7 @@ func (t *trailer) append(dst []byte) []byte {
 		}
 		last = p
 	}
+	dst = appendPens(dst, t.points)
 	body := dst[at:]
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(body)))
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(body, castagnoli))
@@ -172,7 +179,7 @@ func parseTrailer(b []byte) (*trailer, error) {
 		t.points = append(t.points, p)
 		last = p
 	}
-	if len(b) != 0 {
+	if !parsePens(b, t.points) {
 		return nil, bad
 	}
 	return t, nil

@@ -101,24 +101,70 @@ func (r *Reader) ReadLines(from int64, n int) ([]Line, error) {
 	return ls, err
 }
 
+// Scan returns the lines from number from on, up to the end of what is there when
+// it begins. Text is valid until the next line. It holds at most one line and
+// one record in memory. An error is the last; one that wraps [ErrCorrupt] comes
+// behind the lines before the damage. It ends with ctx, whose cause is the error.
+func (r *Reader) Scan(ctx context.Context, from int64) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		err := r.look()
+		if err == nil {
+			stop := false
+			err = r.scanUntil(ctx, max(from, 0), func(l Line) bool {
+				stop = !yield(l, nil)
+				return !stop
+			})
+			if stop {
+				return
+			}
+		}
+		if err != nil {
+			yield(Line{}, fmt.Errorf("read log %d: %w", r.id, err))
+		}
+	}
+}
+
+// Watch tells of the log as it is now, and returns a channel that is closed when
+// there is more. It is nil if there will be none: the log is finished or, when
+// Info does not say so, its store is closed.
+func (r *Reader) Watch() (Info, <-chan struct{}, error) {
+	if r.w == nil {
+		return r.v.info, nil, nil
+	}
+	if err := r.w.look(&r.v, true); err != nil {
+		return Info{}, nil, fmt.Errorf("read log %d: %w", r.id, err)
+	}
+	return r.v.info, r.v.news, nil
+}
+
 // start returns a scanner and the records to feed it with so that line from is found.
 func (r *Reader) start(from int64) (*scanner, *records) {
 	c := &scanner{}
 	off := r.v.off
 	if p, ok := seek(r.v.points, from); ok {
 		off, c.raw, c.line, c.from = p.off, p.raw, p.line, p.from
+		if p.pens != nil {
+			c.pens = *p.pens
+		}
 	}
 	return c, r.v.records(off, r.id)
 }
 
 // scan calls emit with the lines of the view from line from on.
 func (r *Reader) scan(from int64, emit func(Line) bool) error {
+	return r.scanUntil(context.Background(), from, emit)
+}
+
+func (r *Reader) scanUntil(ctx context.Context, from int64, emit func(Line) bool) error {
 	if r.v.src == nil || from >= r.v.info.Lines {
 		return nil
 	}
 	c, rs := r.start(from)
 	wanted := func(l Line) bool { return l.No < from || emit(l) }
 	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		rec, _, err := rs.next()
 		if err == io.EOF {
 			c.rest(!r.v.info.Finished, wanted)

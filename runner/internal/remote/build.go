@@ -54,7 +54,7 @@ var _ worker.Build = (*Build)(nil)
 func (c *Conn) StartBuild(ctx context.Context, spec worker.BuildSpec) (worker.Build, error) {
 	b, err := c.startBuild(ctx, spec)
 	if err != nil {
-		return nil, fmt.Errorf("prepare build %s #%d on %s: %w", spec.Builder, spec.Number, c.w.name, err)
+		return nil, err
 	}
 	return b, nil
 }
@@ -107,14 +107,20 @@ func (b *Build) occupy() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 1
-	for b.lane = b.spec.Builder; c.lanes[b.lane]; b.lane = b.spec.Builder + "~" + strconv.Itoa(n) {
+	for b.lane = b.spec.Builder; c.taken(b.lane); b.lane = b.spec.Builder + "~" + strconv.Itoa(n) {
 		n++
 	}
-	c.lanes[b.lane] = true
-	if !c.pulsing {
+	c.lanes[b.lane] = b.spec.Token
+	if _, ok := c.link.(*leasedLink); !ok && !c.pulsing {
 		c.pulse()
 	}
 	return n
+}
+
+// taken reports whether a build runs in a lane. The caller holds mu.
+func (c *Conn) taken(lane string) bool {
+	_, ok := c.lanes[lane]
+	return ok
 }
 
 func (b *Build) vacate() {
@@ -131,12 +137,20 @@ func (b *Build) Properties() map[string]any { return b.props }
 
 // End removes a fresh directory, or sets it aside. Processes that escaped the
 // worker stay: only it could end them. The worker is not there any more: nothing
-// is done, and the worker's next connection removes what is left.
+// is done, and the worker's next connection removes what is left. Its connection
+// is cut: the directory is removed when it is back.
 func (b *Build) End(ctx context.Context, keep worker.KeepDir) (worker.Receipt, error) {
 	b.running.Lock()
 	defer b.running.Unlock()
-	defer b.vacate()
 	var r worker.Receipt
+	if b.fresh && b.c.isCut() && b.c.link.err() == nil {
+		b.c.w.l.group.Go(func() { // when the worker is back; its lease bounds it
+			defer b.vacate()
+			b.discard()
+		})
+		return r, nil
+	}
+	defer b.vacate()
 	if b.c.link.err() != nil {
 		return r, nil
 	}

@@ -81,7 +81,7 @@ func (o *outcome) rc() (int, error) {
 // command; if it does not in due time, the connection is closed. The error wraps
 // [worker.ErrLost] if the connection ended first.
 func (c *Conn) exec(ctx context.Context, o order) (outcome, error) {
-	x := &execution{c: c, o: o, cmd: &command{id: c.nextID(), lane: o.lane, name: o.name, in: newInbox()}}
+	x := &execution{c: c, o: o, cmd: &command{id: c.nextID(o.lane), lane: o.lane, name: o.name, in: newInbox()}}
 	x.out.values = map[string]any{}
 	if ctx.Err() != nil {
 		x.out.stopped = true
@@ -92,7 +92,7 @@ func (c *Conn) exec(ctx context.Context, o order) (outcome, error) {
 	defer c.link.forget(x.cmd)
 	defer x.cmd.in.close()
 	err := x.run(ctx)
-	if x.interrupting != nil {
+	if x.interrupting != nil && !c.isCut() {
 		// Over Perspective Broker it ends what runs now: it must not meet the
 		// next command.
 		<-x.interrupting
@@ -128,13 +128,23 @@ func (x *execution) run(ctx context.Context) error {
 		case <-stop:
 			stop, x.out.stopped = nil, true
 			x.interrupt("cancelled")
+			if x.c.isCut() {
+				x.leave = time.After(x.o.grace + killWait)
+			}
 		case <-kill:
 			kill, x.out.stopped = nil, true
 			x.interrupt("killed")
 			x.leave = time.After(killWait)
 		case <-x.leave:
+			if kill != nil && !x.c.isCut() {
+				x.leave = nil // it was cancelled while the worker was cut off, which is back
+				continue
+			}
 			return fmt.Errorf("%w: %w", worker.ErrLost, errLeft)
 		case <-x.giveUp:
+			if x.c.isGone() {
+				return fmt.Errorf("%w: %w", worker.ErrLost, errLeft)
+			}
 			x.c.link.close(errGaveUp, false)
 			return x.c.lost()
 		case <-x.c.link.done():

@@ -29,7 +29,7 @@ type Conn struct {
 
 	mu        sync.Mutex
 	commands  map[*command]bool
-	lanes     map[string]bool // builders' lanes with a build, as announced
+	lanes     map[string]worker.Token // builders' lanes with a build, as announced
 	pulsing   bool
 	keepalive *time.Timer
 }
@@ -37,6 +37,7 @@ type Conn struct {
 var (
 	_ worker.Conn       = (*Conn)(nil)
 	_ worker.Shutdowner = (*Conn)(nil)
+	_ worker.Holder     = (*Conn)(nil)
 )
 
 // Info returns what the worker said about itself, without its environment, and
@@ -73,7 +74,32 @@ func (c *Conn) lostOr(err error) error {
 
 // Ping returns when the worker has answered.
 func (c *Conn) Ping(ctx context.Context) error {
+	if k, ok := c.link.(*leasedLink); ok {
+		return c.lostOr(k.stream.Ping(ctx))
+	}
 	return c.lostOr(c.link.print(ctx, "ping"))
+}
+
+// isCut reports whether the worker is cut off and may come back.
+func (c *Conn) isCut() bool {
+	k, ok := c.link.(*leasedLink)
+	return ok && k.isCut()
+}
+
+// isGone reports whether the worker is cut off, or does not answer, and may come
+// back.
+func (c *Conn) isGone() bool {
+	_, ok := c.link.(*leasedLink)
+	return ok && !c.alive(killWait)
+}
+
+// Hold implements [worker.Holder]. Connections to Buildbot's workers do not outlive
+// a cut.
+func (c *Conn) Hold() (worker.Hold, <-chan struct{}) {
+	if k, ok := c.link.(*leasedLink); ok {
+		return k.Hold()
+	}
+	return worker.Hold{}, nil
 }
 
 // Shutdown asks the worker's process to end. What it runs is interrupted first:
@@ -113,8 +139,17 @@ func (c *Conn) interruptAll(ctx context.Context) {
 	wg.Wait()
 }
 
-// nextID returns the name of a new command.
-func (c *Conn) nextID() string { return strconv.FormatInt(c.ids.Add(1), 10) }
+// nextID returns the name of a new command in a lane. Between two Bothys it says
+// of which attempt the command is.
+func (c *Conn) nextID(lane string) string {
+	id := strconv.FormatInt(c.ids.Add(1), 10)
+	if _, ok := c.link.(*leasedLink); !ok {
+		return id
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lanes[lane].String() + "-" + id
+}
 
 func (c *Conn) running(cmd *command, yes bool) {
 	c.mu.Lock()
@@ -134,6 +169,9 @@ func (c *Conn) alive(within time.Duration) bool {
 	before, _ := c.link.sign()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
+	if k, ok := c.link.(*leasedLink); ok {
+		return k.stream.Ping(ctx) == nil
+	}
 	if c.link.print(ctx, "ping") == nil {
 		return true
 	}
@@ -163,6 +201,13 @@ func (c *Conn) pulse() {
 			}
 		}
 	}()
+}
+
+// builds returns how many builds run.
+func (c *Conn) builds() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.lanes)
 }
 
 // building reports whether a build runs; if none does, the pulse ends.

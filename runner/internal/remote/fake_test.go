@@ -20,6 +20,7 @@ type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+	wrap   func(net.Conn) net.Conn // of who dials; nil: as it is
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
@@ -27,6 +28,9 @@ func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(
 func (p *pipes) dial() net.Conn {
 	ours, theirs := net.Pipe()
 	p.conns <- theirs
+	if p.wrap != nil {
+		return p.wrap(ours)
+	}
 	return ours
 }
 

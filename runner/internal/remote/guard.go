@@ -2,6 +2,7 @@ package remote
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -34,36 +35,73 @@ type guard struct {
 
 // record is what is known of an address.
 type record struct {
-	strangers int
-	slowed    int // failures being answered
-	failures  int // in a row
+	strangers []*stranger // the oldest first
+	slowed    int         // failures being answered
+	failures  int         // in a row
 	last      time.Time
 }
 
-// admit lets a stranger in, who must leave again. It is false when there are too
-// many.
-func (g *guard) admit(from netip.Prefix) bool {
+// stranger is a peer on its way to being logged in.
+type stranger struct {
+	from netip.Prefix
+	drop func() // makes it leave; does not block
+	left bool   // it counts no more; guarded by mu
+}
+
+// admit lets a stranger in, who must leave again; nil when there are too many.
+// When all places are taken, the address that has the most makes room for one that
+// has fewer: some hosts that only connect do not keep a fleet out.
+func (g *guard) admit(from netip.Prefix, drop func()) *stranger {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.strangers >= maxStrangers {
-		return false
-	}
 	r := g.record(from)
-	if r == nil || r.strangers >= maxPerAddress {
+	if r == nil || len(r.strangers) >= maxPerAddress || g.strangers >= maxStrangers && !g.shrink(len(r.strangers)+1) {
+		if r != nil {
+			g.forget(from)
+		}
+		return nil
+	}
+	s := &stranger{from: from, drop: drop}
+	g.strangers++
+	r.strangers = append(r.strangers, s)
+	return s
+}
+
+// shrink drops the oldest stranger of the address that has the most, if those are
+// more than n. The caller holds mu.
+func (g *guard) shrink(n int) bool {
+	var most *record
+	for _, r := range g.addresses {
+		if len(r.strangers) > n {
+			most, n = r, len(r.strangers)
+		}
+	}
+	if most == nil {
 		return false
 	}
-	g.strangers++
-	r.strangers++
+	s := most.strangers[0]
+	s.drop()
+	g.remove(s)
 	return true
 }
 
 // leave is the end of being a stranger.
-func (g *guard) leave(from netip.Prefix) {
+func (g *guard) leave(s *stranger) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.remove(s)
+}
+
+// remove is leave with mu held.
+func (g *guard) remove(s *stranger) {
+	if s.left {
+		return
+	}
+	s.left = true
 	g.strangers--
-	g.addresses[from].strangers--
-	g.forget(from)
+	r := g.addresses[s.from]
+	r.strangers = slices.DeleteFunc(r.strangers, func(other *stranger) bool { return other == s })
+	g.forget(s.from)
 }
 
 // failed counts a failed login and returns how long its answer must wait; false:
@@ -71,7 +109,10 @@ func (g *guard) leave(from netip.Prefix) {
 func (g *guard) failed(from netip.Prefix) (time.Duration, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r := g.addresses[from]
+	r := g.record(from)
+	if r == nil {
+		return 0, false
+	}
 	if time.Since(r.last) > forgiven {
 		r.failures = 0
 	}
@@ -110,7 +151,7 @@ func (g *guard) record(from netip.Prefix) *record {
 // forget drops an address of which there is nothing to know. The caller holds mu.
 func (g *guard) forget(from netip.Prefix) {
 	r := g.addresses[from]
-	if r.strangers == 0 && (r.failures == 0 || time.Since(r.last) > forgiven) {
+	if len(r.strangers) == 0 && r.slowed == 0 && (r.failures == 0 || time.Since(r.last) > forgiven) {
 		delete(g.addresses, from)
 	}
 }
@@ -120,7 +161,7 @@ func (g *guard) forget(from netip.Prefix) {
 func (g *guard) evict() bool {
 	var oldest netip.Prefix
 	for from, r := range g.addresses {
-		if r.strangers == 0 && (!oldest.IsValid() || r.last.Before(g.addresses[oldest].last)) {
+		if len(r.strangers) == 0 && r.slowed == 0 && (!oldest.IsValid() || r.last.Before(g.addresses[oldest].last)) {
 			oldest = from
 		}
 	}

@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"flag"
 	"log/slog"
 	"net"
 	"sync"
@@ -15,7 +16,15 @@ import (
 	"bothy/runner/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets many tests run at the same time: those with real peers wait for
+// pings, back-off and Python most of their time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long what should happen at once may take: a machine may be
 // slow, and busy with other tests.

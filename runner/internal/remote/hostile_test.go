@@ -212,33 +212,62 @@ func TestStrangersAreCounted(t *testing.T) {
 	addr := func(i int) netip.Prefix {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
 	}
+	var in []*stranger
+	dropped := map[*stranger]bool{}
+	admit := func(from netip.Prefix) bool {
+		var s *stranger
+		if s = g.admit(from, func() { dropped[s] = true }); s != nil {
+			in = append(in, s)
+		}
+		return s != nil
+	}
+	leave := func() {
+		for _, s := range in {
+			g.leave(s)
+		}
+		in = nil
+		clear(dropped)
+	}
 	for i := range maxPerAddress + 10 {
-		if got := g.admit(addr(0)); got != (i < maxPerAddress) {
+		if got := admit(addr(0)); got != (i < maxPerAddress) {
 			t.Fatalf("stranger %d of an address: %v", i, got)
 		}
 	}
-	for range maxPerAddress {
-		g.leave(addr(0))
-	}
+	leave()
 	for i := range maxStrangers + 10 {
-		if got := g.admit(addr(i)); got != (i < maxStrangers) {
+		if got := admit(addr(i)); got != (i < maxStrangers) {
 			t.Fatalf("stranger %d: %v", i, got)
 		}
 	}
-	for i := range maxStrangers {
-		g.leave(addr(i))
+	if len(dropped) != 0 {
+		t.Errorf("%d were dropped whose address has no more than others", len(dropped))
 	}
+	leave()
+	// Some addresses that take all places make room for others, the oldest first.
+	for i := range maxStrangers {
+		admit(addr(i % 5))
+	}
+	oldest := in[0]
+	for i := range 100 {
+		if !admit(addr(100 + i)) {
+			t.Fatalf("address %d is kept out by others that have %d", i, maxStrangers/5)
+		}
+	}
+	if len(dropped) != 100 || !dropped[oldest] || g.strangers != maxStrangers {
+		t.Errorf("%d were dropped, the oldest: %v; %d strangers", len(dropped), dropped[oldest], g.strangers)
+	}
+	leave()
 	if len(g.addresses) != 0 || g.strangers != 0 {
 		t.Errorf("%d addresses, %d strangers", len(g.addresses), g.strangers)
 	}
 	// Many addresses that fail do not fill the memory, and do not keep others out.
-	for i := range 3 * maxAddresses {
-		if !g.admit(addr(i)) {
+	for i := range maxAddresses + 500 {
+		if !admit(addr(i)) {
 			t.Fatalf("address %d is kept out", i)
 		}
 		g.failed(addr(i))
 		g.answered(addr(i))
-		g.leave(addr(i))
+		leave()
 	}
 	if n := len(g.addresses); n > maxAddresses {
 		t.Errorf("%d addresses are remembered", n)
@@ -289,6 +318,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func heap() int64 {
 	runtime.GC()
+	runtime.GC() // what is pooled goes with the second
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
 	return int64(s.HeapAlloc)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bothy/runner/config"
+	"bothy/runner/internal/remote/lasting"
 	"bothy/runner/worker"
 )
 
@@ -22,6 +23,9 @@ type Listener struct {
 	o     Options
 	log   *slog.Logger
 	tls   atomic.Pointer[tls.Config]
+	epoch atomic.Int64
+	ids   atomic.Uint64 // of sessions
+	tools *lasting.Tools
 	guard guard
 	group sync.WaitGroup
 
@@ -53,10 +57,18 @@ func NewListener(o Options) (*Listener, error) {
 		o.KeepFailed = 5
 	}
 	l := &Listener{o: o, log: o.Logger, workers: map[string][]*Worker{}, ports: map[net.Listener]bool{}, peers: map[*peer]bool{}}
+	var err error
+	if l.tools, err = lasting.NewTools(); err != nil {
+		return nil, err
+	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.tls.Store(o.TLS)
 	return l, nil
 }
+
+// SetEpoch says which start of the master this is. Sessions with other Bothys
+// carry it.
+func (l *Listener) SetEpoch(epoch int64) { l.epoch.Store(epoch) }
 
 // SetTLS changes the certificates for peers that come from now on; nil: clear text.
 func (l *Listener) SetTLS(conf *tls.Config) { l.tls.Store(conf) }
@@ -163,6 +175,7 @@ type peer struct {
 	conn     net.Conn // as accepted
 	addr     string
 	from     netip.Prefix
+	stranger *stranger
 	deadline time.Time // of the login
 	known    sync.Once
 	linked   atomic.Bool // it has logged in
@@ -175,7 +188,10 @@ func (l *Listener) meet(conn net.Conn) {
 	p := &peer{l: l, conn: conn, addr: addr, from: origin(addr), deadline: time.Now().Add(LoginTime)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || !l.guard.admit(p.from) {
+	if !l.closed {
+		p.stranger = l.guard.admit(p.from, func() { conn.Close() })
+	}
+	if p.stranger == nil {
 		l.log.Debug("too many strangers", "address", addr)
 		conn.Close()
 		return
@@ -198,7 +214,7 @@ func (l *Listener) meet(conn net.Conn) {
 }
 
 // accepted says that the peer is a stranger no more.
-func (p *peer) accepted() { p.known.Do(func() { p.l.guard.leave(p.from) }) }
+func (p *peer) accepted() { p.known.Do(func() { p.l.guard.leave(p.stranger) }) }
 
 // link says that the peer has logged in: its connection ends through its link.
 func (p *peer) link() error {

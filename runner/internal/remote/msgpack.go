@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,11 +33,13 @@ const (
 	partTime = time.Second
 )
 
-// msgpackLink is a [link] over a WebSocket.
+// msgpackLink is a [link] over a WebSocket, or over a session that outlives it.
 type msgpackLink struct {
-	ws      *websocket.Conn
-	conn    net.Conn
+	ws      *websocket.Conn // nil: a session
+	conn    net.Conn        // nil: a session
+	head    []byte          // goes before each frame
 	out     func(frame []byte) error
+	hangUp  func(why error, polite bool) // ends what is below, and sees to parted; once
 	session *msgpack.Session
 	heard   atomic.Uint64
 	unread  atomic.Bool
@@ -49,7 +52,7 @@ type msgpackLink struct {
 }
 
 func newMsgpackLink(ws *websocket.Conn, conn net.Conn) *msgpackLink {
-	return &msgpackLink{
+	k := &msgpackLink{
 		ws: ws, conn: conn, out: func(frame []byte) error {
 			ctx, cancel := context.WithTimeout(context.Background(), DeadAfter)
 			defer cancel()
@@ -58,6 +61,8 @@ func newMsgpackLink(ws *websocket.Conn, conn net.Conn) *msgpackLink {
 		session: msgpack.NewSession(maxInFlight),
 		ended:   make(chan struct{}), parted: make(chan struct{}), commands: map[string]*command{},
 	}
+	k.hangUp = k.cut
+	return k
 }
 
 func (k *msgpackLink) protocol() protocol    { return protocolMsgpack }
@@ -80,6 +85,11 @@ func (k *msgpackLink) close(why error, polite bool) {
 	close(k.ended)
 	k.mu.Unlock()
 	k.session.Close(why)
+	k.hangUp(why, polite)
+}
+
+// cut ends the connection.
+func (k *msgpackLink) cut(why error, polite bool) {
 	if !polite {
 		k.conn.Close()
 		close(k.parted)
@@ -227,7 +237,7 @@ func (k *msgpackLink) respond(seq int64, result any, err error) error {
 
 // write sends one message. A peer that does not read for [DeadAfter] is lost.
 func (k *msgpackLink) write(f msgpack.Frame) error {
-	b, err := msgpack.Append(nil, f)
+	b, err := msgpack.Append(slices.Clip(k.head), f)
 	if err != nil {
 		return err
 	}

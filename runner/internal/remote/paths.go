@@ -23,7 +23,8 @@ func (p paths) isAbs(s string) bool {
 	return len(s) >= 3 && s[1] == ':' && (s[2] == '\\' || s[2] == '/')
 }
 
-// join returns a path below dir, unless it is absolute.
+// join returns a path below dir, unless it is absolute. On Windows a path may also
+// name only the drive, or only where it is on one: as Python's ntpath.join.
 func (p paths) join(dir string, names ...string) string {
 	for _, name := range names {
 		if p.nt {
@@ -33,6 +34,12 @@ func (p paths) join(dir string, names ...string) string {
 		case name == "" || name == ".":
 		case p.isAbs(name):
 			dir = name
+		case p.nt && name[0] == '\\':
+			dir = volume(dir) + name
+		case p.nt && len(name) > 1 && name[1] == ':' && !strings.EqualFold(name[:2], volume(dir)):
+			dir = name
+		case p.nt && len(name) > 1 && name[1] == ':':
+			dir = p.join(dir, name[2:])
 		case p.nt:
 			dir = strings.TrimRight(dir, `\/`) + `\` + name
 		default:
@@ -40,6 +47,15 @@ func (p paths) join(dir string, names ...string) string {
 		}
 	}
 	return dir
+}
+
+// volume returns the drive, or the server and share, of an absolute Windows path.
+func volume(path string) string {
+	if len(path) > 1 && path[1] == ':' {
+		return path[:2]
+	}
+	parts := strings.SplitN(path, `\`, 5) // two empty ones, the server, the share
+	return strings.Join(parts[:min(4, len(parts))], `\`)
 }
 
 const (

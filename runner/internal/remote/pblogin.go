@@ -2,14 +2,10 @@ package remote
 
 import (
 	"context"
-	"crypto/md5"
-	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"net"
 	"time"
 
-	"bothy/runner/internal/remote/wire"
 	"bothy/runner/internal/remote/wire/pb"
 	"bothy/runner/internal/remote/wire/pb/banana"
 )
@@ -18,24 +14,34 @@ import (
 // Buildbot's waits before it tries again as long as it does.
 const refusedTime = 5 * time.Second
 
+// strangerBacklog is what is kept of a stranger's calls and their answers.
+const strangerBacklog = 32 << 10
+
 // servePB serves a peer that speaks Perspective Broker, from the handshake to the
 // end of the connection.
 func (p *peer) servePB(conn net.Conn) error {
 	ctx, cancel := context.WithDeadline(p.l.ctx, p.deadline)
 	defer cancel()
-	watched := &watchedConn{Conn: conn}
-	s := &pbLogin{p: p, conn: watched, broker: make(chan *pb.Broker, 1)}
-	b, err := pb.Server(ctx, watched, s, pb.Options{Limits: pb.StrangerLimits, Backlog: pbBacklog})
+	s := &pbLogin{p: p, conn: &watchedConn{Conn: conn}, broker: make(chan *pb.Broker, 1)}
+	b, err := pb.Server(ctx, s.conn, &pb.Portal{Enter: s.enter}, pb.Options{Limits: pb.StrangerLimits, Backlog: strangerBacklog})
 	if err != nil {
 		return err
 	}
 	s.broker <- b
-	stop := context.AfterFunc(p.l.ctx, func() {
+	closing := context.AfterFunc(p.l.ctx, func() {
 		if !p.admitted.Load() { // else it is closed as a worker
 			b.Close()
 		}
 	})
-	defer stop()
+	defer closing()
+	// One that does not read what it is told is not read from either, and so
+	// misses the connection's deadline.
+	late := context.AfterFunc(ctx, func() {
+		if !p.linked.Load() {
+			b.Close()
+		}
+	})
+	defer late()
 	err = b.Wait()
 	if s.link == nil {
 		return err
@@ -44,82 +50,46 @@ func (p *peer) servePB(conn net.Conn) error {
 	return nil
 }
 
-// pbLogin is the root that a stranger can call: it asks for a proof of the
-// password. Handlers of one object run one after the other, so it needs no lock.
+// pbLogin is the login of one connection. Attempts come one at a time.
 type pbLogin struct {
 	p      *peer
 	conn   *watchedConn
 	broker chan *pb.Broker // has one
 
-	tries int
-	w     *Worker // set once the password was right, and so is link
-	link  *pbLink
+	w    *Worker // set once the password was right, and so is link
+	link *pbLink
 }
 
-// maxTries is how many challenges a connection gets.
-const maxTries = 3
-
-// Call implements [pb.Handler].
-func (s *pbLogin) Call(_ context.Context, method string, args pb.Args) (any, error) {
-	if method != "login" {
-		return nil, pb.NoSuchMethod(method)
+// enter decides about an attempt; see [pb.Portal].
+func (s *pbLogin) enter(_ context.Context, a *pb.Attempt) (any, error) {
+	p := s.p
+	// The name is not known to be a worker's, but it takes as long for any.
+	w, err := p.l.login(a.User, func(pw Password) bool { return a.Password(pw.Text) && pw.Text != "" })
+	if err == nil && a.Mind == nil {
+		err = errNoMind
 	}
-	if s.tries++; s.tries > maxTries {
-		return nil, pb.Unauthorized()
-	}
-	name, err := args.Text(0, "username")
 	if err != nil {
-		return nil, err
-	}
-	c := &challenge{s: s, name: name, challenge: make([]byte, 16)}
-	rand.Read(c.challenge)
-	return wire.Tuple{c.challenge, pb.NewObject(c)}, nil
-}
-
-// challenge is answered once with the proof of a password.
-type challenge struct {
-	s         *pbLogin
-	name      string
-	challenge []byte
-	used      bool
-}
-
-// Call implements [pb.Handler].
-func (c *challenge) Call(_ context.Context, method string, args pb.Args) (any, error) {
-	if method != "respond" {
-		return nil, pb.NoSuchMethod(method)
-	}
-	v, _ := args.Get(0, "response")
-	response, err := wire.Bytes(v)
-	if err != nil {
-		return nil, err
-	}
-	v, _ = args.Get(1, "mind")
-	bot, ok := v.(*pb.Ref)
-	if !ok || c.used || c.s.link != nil {
-		return nil, pb.Unauthorized()
-	}
-	c.used = true
-	p := c.s.p
-	w, err := p.l.login(c.name, func(pw Password) bool { return c.proves(pw, response) })
-	if err != nil {
-		if pw, _ := p.l.o.Password(c.name); pw.SHA256 != "" {
+		if pw, _ := p.l.o.Password(a.User); pw.SHA256 != "" {
 			err = errHashed
 		}
-		if !p.refuse(c.name, err) {
+		if !p.refuse(a.User, err) {
 			p.conn.Close()
 		}
 		return nil, pb.Unauthorized()
 	}
-	return c.welcome(w, bot)
+	return s.welcome(w, a.Mind)
 }
+
+// errNoMind says that there is nothing that could be told to build.
+var errNoMind = errors.New("it has no object that the master can call")
 
 // welcome makes the stranger a worker. Any error but this one makes Buildbot's
 // worker exit.
-func (c *challenge) welcome(w *Worker, bot *pb.Ref) (any, error) {
-	s, p := c.s, c.s.p
+func (s *pbLogin) welcome(w *Worker, bot *pb.Ref) (any, error) {
+	p := s.p
 	b := <-s.broker
 	b.SetLimits(banana.Limits{})
+	b.SetBacklog(pbBacklog)
 	var known []string
 	if p.l.o.Builders != nil {
 		known = p.l.o.Builders(w.name)
@@ -139,14 +109,6 @@ func (c *challenge) welcome(w *Worker, bot *pb.Ref) (any, error) {
 		return nil, f
 	}
 	return pb.NewObject(&avatar{p.l, w}), nil
-}
-
-// proves reports whether a response proves the knowledge of a password:
-// MD5(MD5(password) + challenge). twisted.spread.pb.respond.
-func (c *challenge) proves(pw Password, response []byte) bool {
-	inner := md5.Sum([]byte(pw.Text))
-	want := md5.Sum(append(inner[:], c.challenge...))
-	return subtle.ConstantTimeCompare(want[:], response) == 1 && pw.Text != ""
 }
 
 // avatar is what a worker that has logged in can call.

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -189,6 +190,29 @@ func TestPeerWorkspaces(t *testing.T) {
 	})
 }
 
+// A worker over Perspective Broker does not write secrets into its log; one over
+// MessagePack logs whole messages, whatever is in them.
+func TestPeerHidesSecrets(t *testing.T) {
+	t.Parallel()
+	c, w, _ := connect(t, protocolPB)
+	b := startBuild(t, c, "test", nil)
+	for _, cmd := range []worker.Command{
+		sh(b, `printf '%s' hunter22 | sha256sum`),
+		{Argv: []string{"sh", "-c", `printf '%s' "$0" | sha256sum`, "hunter22"}, Env: c.Environ()},
+	} {
+		cmd.Hide = strings.NewReplacer("hunter22", "********").Replace
+		exit, out := run(t, b, cmd)
+		if want := fmt.Sprintf("%x  -\n", sha256.Sum256([]byte("hunter22"))); exit.Code != 0 || out.text(worker.Stdout) != want {
+			t.Errorf("%+v %q", exit, out.text(worker.Stdout))
+		}
+	}
+	end(t, b, worker.DropDir)
+	log, err := os.ReadFile(filepath.Join(w.dir, "twistd.log"))
+	if err != nil || bytes.Contains(log, []byte("hunter22")) || !bytes.Contains(log, []byte("********")) {
+		t.Errorf("%v, the worker's log:\n%s", err, log)
+	}
+}
+
 // Lines are short: over PB longer ones are damaged by the worker.
 func TestPeerOutput(t *testing.T) {
 	overBoth(t, func(t *testing.T, speaks protocol) {
@@ -211,6 +235,7 @@ func TestPeerOutput(t *testing.T) {
 }
 
 func TestPeerLongLine(t *testing.T) {
+	t.Parallel()
 	c, _, _ := connect(t, protocolMsgpack)
 	b := startBuild(t, c, "test", nil)
 	exit, out := run(t, b, sh(b, `head -c 1000000 /dev/zero | tr '\0' x; printf '\ra\r\nb\b\bc\0d\n'`))

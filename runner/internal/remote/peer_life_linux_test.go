@@ -58,6 +58,7 @@ func TestPeerRefused(t *testing.T) {
 }
 
 func TestPeerHashedPassword(t *testing.T) {
+	t.Parallel()
 	const digest = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0" // of "s3cret"
 	m := newMaster(t, nil).listen()
 	m.passwords["m"], m.passwords["p"] = Password{SHA256: digest}, Password{SHA256: digest}
@@ -199,6 +200,7 @@ func TestPeerReleaseAndReturn(t *testing.T) {
 }
 
 func TestPeerAsksToStop(t *testing.T) {
+	t.Parallel()
 	asked := make(chan string, 1)
 	m := newMaster(t, func(o *Options) { o.Graceful = func(name string) { asked <- name } }, "bot").listen()
 	k := m.kind("bot")
@@ -217,6 +219,7 @@ func TestPeerAsksToStop(t *testing.T) {
 }
 
 func TestPeerManyWorkers(t *testing.T) {
+	t.Parallel()
 	const workers, builds = 10, 5
 	var names []string
 	for i := range workers {

@@ -15,6 +15,7 @@ var protocols = map[protocol]string{protocolMsgpack: "msgpack_experimental_v7", 
 
 // overBoth runs a test with an unmodified buildbot-worker over each protocol.
 func overBoth(t *testing.T, test func(t *testing.T, speaks protocol)) {
+	t.Parallel()
 	for _, speaks := range []protocol{protocolMsgpack, protocolPB} {
 		t.Run(string(speaks), func(t *testing.T) {
 			t.Parallel()

@@ -94,7 +94,11 @@ func (b *Build) shellArgs(cmd worker.Command) (wire.Map, error) {
 		argv[i] = a
 	}
 	var command any = argv
-	if line, ok := shellLine(cmd.Argv); ok {
+	line, isLine := shellLine(cmd.Argv)
+	switch {
+	case b.c.obfuscates() && cmd.Hide != nil && !(isLine && b.c.facts.paths.nt):
+		obfuscate(argv, cmd.Hide)
+	case isLine:
 		command = line
 	}
 	env, err := b.c.facts.changes(cmd.Env)
@@ -127,6 +131,20 @@ func (b *Build) shellArgs(cmd worker.Command) (wire.Map, error) {
 		{Key: "initial_stdin", Value: stdin},
 		{Key: "interruptSignal", Value: "KILL"},
 	}, nil
+}
+
+// obfuscates reports whether the worker knows words that it must not show. Over
+// MessagePack, which has no tuples, buildbot-worker does not recognize them.
+func (c *Conn) obfuscates() bool { return c.link != nil && c.link.protocol() == protocolPB }
+
+// obfuscate marks the words of a command that hold a secret: the worker shows
+// another text in its log. buildbot_worker/runprocess.py: obfus.
+func obfuscate(argv []any, hide func(string) string) {
+	for i, a := range argv {
+		if s, _ := a.(string); hide(s) != s {
+			argv[i] = wire.Tuple{"obfuscated", s, hide(s)}
+		}
+	}
 }
 
 // seconds is a duration as workers want it: none is nil.

@@ -45,7 +45,9 @@ func TestStrangersAreDropped(t *testing.T) {
 						}
 					}
 				}()
+				written := make(chan struct{})
 				go func() {
+					defer close(written)
 					for i := range c.send {
 						if c.every > 0 {
 							time.Sleep(c.every)
@@ -59,6 +61,7 @@ func TestStrangersAreDropped(t *testing.T) {
 					}
 				}()
 				<-read
+				defer func() { <-written }()
 				took := time.Since(began)
 				if c.soon && took > time.Second || took > LoginTime {
 					t.Errorf("dropped after %v", took)

@@ -105,6 +105,37 @@ func TestArbitration(t *testing.T) {
 	})
 }
 
+// Of many that come under one name at the same time, few wait for the decision.
+func TestCrowdOfOneName(t *testing.T) {
+	bubble(t, func(t *testing.T, m *master, p *pipes) {
+		k := m.kind("bot")
+		first := fake(t, p)
+		attach(t, k)
+		first.freeze()
+		var crowd []*fakeWorker
+		for range 3 * maxClaims {
+			crowd = append(crowd, fake(t, p))
+		}
+		synctest.Wait()
+		waiting := 0
+		for _, f := range crowd {
+			select {
+			case <-f.ended:
+			default:
+				waiting++
+			}
+		}
+		if waiting != maxClaims {
+			t.Errorf("%d wait", waiting)
+		}
+		attach(t, k)
+		time.Sleep(time.Minute)
+		if n := k.claims.Load(); n != 0 || k.current() == nil {
+			t.Errorf("%d wait still", n)
+		}
+	})
+}
+
 func TestLostConnectionInReady(t *testing.T) {
 	bubble(t, func(t *testing.T, m *master, p *pipes) {
 		k := m.kind("bot")

@@ -29,6 +29,14 @@ func TestPaths(t *testing.T) {
 		{true, `C:\base\`, []string{`D:\abs`}, `D:\abs`},
 		{true, `C:\base`, []string{"D:/abs"}, `D:\abs`},
 		{true, `C:\base`, []string{`\\server\share`}, `\\server\share`},
+		{true, `C:\base`, []string{`\x`, "y"}, `C:\x\y`},
+		{true, `C:\base`, []string{"/x"}, `C:\x`},
+		{true, `C:\base`, []string{"c:x/y"}, `C:\base\x\y`},
+		{true, `C:\base`, []string{"c:"}, `C:\base`},
+		{true, `C:\base`, []string{"D:x", "y"}, `D:x\y`},
+		{true, `\\server\share\base`, []string{`\x`}, `\\server\share\x`},
+		{true, `\\server\share`, []string{`\x`, `..\y`}, `\\server\share\x\..\y`},
+		{true, `C:\`, []string{"x"}, `C:\x`},
 	} {
 		if got := (paths{nt: c.nt}).join(c.dir, c.with...); got != c.want {
 			t.Errorf("join(%q, %q) = %q, want %q", c.dir, c.with, got, c.want)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"bothy/runner/internal/remote/wire/bothy"
 	"bothy/runner/internal/remote/wire/msgpack"
 )
 
@@ -30,9 +31,16 @@ func (p *peer) serveMsgpack(conn net.Conn) error {
 	if w == nil {
 		return err
 	}
+	lasting := req.Header.Get(bothy.Header) == bothy.Version
+	if lasting {
+		a.header.Set(bothy.Header, bothy.Version)
+	}
 	ws, err := websocket.Accept(a, req, nil)
 	if err != nil {
 		return err
+	}
+	if lasting {
+		return p.serveLasting(w, ws)
 	}
 	if err := p.link(); err != nil {
 		return err

@@ -1,10 +1,12 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bothy/runner/config"
@@ -19,10 +21,12 @@ type Worker struct {
 
 	// deciding has room for one: who decides whether a newcomer gets the name.
 	deciding chan struct{}
+	claims   atomic.Int32  // who waits for that, and who decides
 	arrived  chan struct{} // has an element when a connection waits in ready
 
 	mu       sync.Mutex
 	interval time.Duration // between keepalives; 0: none
+	lease    time.Duration // of sessions that begin
 	live     *Conn         // the last connection that got the name
 	ready    *Conn         // live, if Attach has not returned it
 	released chan struct{}
@@ -45,6 +49,7 @@ func (w *Worker) update(conf config.Worker) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.interval = max(0, conf.Remote.KeepaliveInterval)
+	w.lease = cmp.Or(max(0, conf.Remote.Lease), defaultLease)
 	if w.live != nil {
 		w.live.setKeepalive(w.interval)
 	}
@@ -111,11 +116,21 @@ func (w *Worker) Release(context.Context, bool) error {
 // errDuplicate says that a worker of the name is connected already, and lives.
 var errDuplicate = errors.New("a worker of this name is connected and answers")
 
+// maxClaims is how many newcomers of one name wait at the same time: whoever knows
+// the password may still be a script that goes wrong.
+const maxClaims = 8
+
+var errCrowd = errors.New("too many workers of this name connect at the same time")
+
 // claim decides whether a newcomer gets the name. The connection that has it is
 // asked for a sign of life; the newcomer waits meanwhile, as long as ctx lasts.
 // With a nil error, the caller has the name until it calls [Worker.admit] or
 // [Worker.reject].
-func (w *Worker) claim(ctx context.Context) error {
+func (w *Worker) claim(ctx context.Context, k link) error {
+	defer w.claims.Add(-1)
+	if w.claims.Add(1) > maxClaims {
+		return errCrowd
+	}
 	select {
 	case w.deciding <- struct{}{}:
 	case <-w.released:
@@ -127,9 +142,21 @@ func (w *Worker) claim(ctx context.Context) error {
 	if old == nil {
 		return nil
 	}
+	if decided, err := w.yield(old, k); decided || err != nil {
+		if err != nil {
+			<-w.deciding
+		}
+		return err
+	}
 	if old.alive(PingTimeout) {
 		<-w.deciding
 		return fmt.Errorf("%w, at %v", errDuplicate, old.facts.info["address"])
+	}
+	if decided, err := w.yield(old, k); decided || err != nil { // it is cut by now
+		if err != nil {
+			<-w.deciding
+		}
+		return err
 	}
 	old.link.close(fmt.Errorf("replaced: it did not answer for %v when another came", PingTimeout), false)
 	return nil
@@ -150,6 +177,9 @@ func (w *Worker) admit(c *Conn) error {
 		return ErrListenerClosed
 	}
 	w.live, w.ready = c, c
+	if k, ok := c.link.(*leasedLink); ok {
+		k.keep()
+	}
 	c.setKeepalive(w.interval)
 	wake(w.arrived)
 	return nil
@@ -185,7 +215,7 @@ func (p *peer) welcome(w *Worker, k link) error {
 		case <-ctx.Done():
 		}
 	}()
-	if err := w.claim(ctx); err != nil {
+	if err := w.claim(ctx, k); err != nil {
 		return err
 	}
 	limited, end := context.WithTimeoutCause(ctx, AttachTime, errors.New("it did not tell about itself in time"))
@@ -223,6 +253,6 @@ func (p *peer) introduce(ctx context.Context, w *Worker, k link) (*Conn, error) 
 	}
 	return &Conn{
 		w: w, link: k, facts: f, log: p.l.log.With("worker", w.name, "address", p.addr),
-		lanes: map[string]bool{}, swept: map[string]bool{},
+		lanes: map[string]worker.Token{}, swept: map[string]bool{},
 	}, nil
 }

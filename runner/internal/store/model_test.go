@@ -260,7 +260,7 @@ func (m *model) contents() contents {
 }
 
 // recovered is what Start should return, but for ids.
-func (m *model) recovered() (requests []Request, unfinished []Unfinished) {
+func (m *model) recovered() (requests []Request, unfinished []Unfinished, logs []Log) {
 	c := m.contents()
 	requests = slices.DeleteFunc(c.Requests, func(r Request) bool { return r.State == Done })
 	for _, b := range c.Builds {
@@ -273,14 +273,9 @@ func (m *model) recovered() (requests []Request, unfinished []Unfinished) {
 				u.Steps = append(u.Steps, s)
 			}
 		}
-		for _, l := range c.Logs {
-			if l.Build == b.ID && !l.Complete {
-				u.Logs = append(u.Logs, l)
-			}
-		}
 		unfinished = append(unfinished, u)
 	}
-	return requests, unfinished
+	return requests, unfinished, slices.DeleteFunc(c.Logs, func(l Log) bool { return l.Complete })
 }
 
 // Whatever is put, merged, committed twice, removed, in whatever order, with
@@ -385,11 +380,14 @@ func restart(t *rapid.T, s *Store, m *model) {
 	if r.Epoch != m.epoch {
 		t.Fatalf("epoch %d, want %d", r.Epoch, m.epoch)
 	}
-	requests, unfinished := m.recovered()
+	requests, unfinished, logs := m.recovered()
 	if d := cmp.Diff(requests, r.Requests, cmpopts.EquateEmpty()); d != "" {
 		t.Fatal(d)
 	}
 	if d := cmp.Diff(unfinished, r.Unfinished, cmpopts.EquateEmpty()); d != "" {
+		t.Fatal(d)
+	}
+	if d := cmp.Diff(logs, r.Logs, cmpopts.EquateEmpty()); d != "" {
 		t.Fatal(d)
 	}
 	if d := cmp.Diff(m.numbers, r.Numbers); d != "" {

@@ -123,7 +123,7 @@ func TestPlansUseIndexes(t *testing.T) {
 		"open requests":      "SELECT * FROM requests WHERE state < 2 ORDER BY id",
 		"unfinished builds":  "SELECT * FROM builds WHERE result = -1 ORDER BY id",
 		"unfinished steps":   "SELECT * FROM steps WHERE build = 1 AND result < 0 ORDER BY number",
-		"incomplete logs":    "SELECT * FROM logs WHERE build = 1 AND complete = 0 ORDER BY id",
+		"open logs":          "SELECT * FROM logs " + openLogs,
 		"builder":            "SELECT * FROM builds WHERE builder = 'a' AND id < 9 ORDER BY number DESC LIMIT 9",
 		"worker":             "SELECT * FROM builds WHERE worker = 'a' AND id < 9 ORDER BY id DESC LIMIT 9",
 		"request":            "SELECT * FROM builds WHERE request = 1 ORDER BY id DESC LIMIT 9",

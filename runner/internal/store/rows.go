@@ -205,6 +205,9 @@ type Recovered struct {
 	Requests []Request
 	// Unfinished are the builds that an earlier master was running, oldest first.
 	Unfinished []Unfinished
+	// Logs are those that are not complete, in the order of their ids: their
+	// builds are unfinished, or were given up and are over.
+	Logs []Log
 	// Workers, Builders and Schedulers are all that were ever known, in the
 	// order of their ids.
 	Workers    []Worker
@@ -214,10 +217,8 @@ type Recovered struct {
 	Mails []Mail
 }
 
-// Unfinished is a build without a result, with its steps that have none and
-// its logs that are not complete.
+// Unfinished is a build without a result, with its steps that have none.
 type Unfinished struct {
 	Build Build
 	Steps []Step
-	Logs  []Log
 }

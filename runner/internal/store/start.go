@@ -53,6 +53,9 @@ func (s *Store) start(ctx context.Context, r *Recovered) (err error) {
 	if r.Unfinished, err = s.unfinished(ctx); err != nil {
 		return fmt.Errorf("read unfinished builds: %w", err)
 	}
+	if r.Logs, err = logRows.list(ctx, s, s.conn, openLogs); err != nil {
+		return fmt.Errorf("read open logs: %w", err)
+	}
 	if r.Workers, err = workerRows.list(ctx, s, s.conn, "ORDER BY id"); err != nil {
 		return fmt.Errorf("read workers: %w", err)
 	}
@@ -127,6 +130,9 @@ func (s *Store) numbers(ctx context.Context) (map[string]int64, error) {
 	return m, err
 }
 
+// openLogs are the logs without an end.
+const openLogs = "WHERE complete = 0 ORDER BY id"
+
 func (s *Store) unfinished(ctx context.Context) ([]Unfinished, error) {
 	builds, err := s.builds(ctx, s.conn, "WHERE result = -1 ORDER BY id")
 	if err != nil {
@@ -136,9 +142,6 @@ func (s *Store) unfinished(ctx context.Context) ([]Unfinished, error) {
 	for i, b := range builds {
 		list[i].Build = b
 		if list[i].Steps, err = stepRows.list(ctx, s, s.conn, "WHERE build = ? AND result < 0 ORDER BY number", b.ID); err != nil {
-			return nil, err
-		}
-		if list[i].Logs, err = logRows.list(ctx, s, s.conn, "WHERE build = ? AND complete = 0 ORDER BY id", b.ID); err != nil {
 			return nil, err
 		}
 	}

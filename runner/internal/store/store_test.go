@@ -185,6 +185,8 @@ func TestStart(t *testing.T) {
 	logOpen := fullLog(21, 9)
 	logOpen.Complete = false
 	ended, stepDone, logDone, stepOther, logOther := fullBuild(8), fullStep(9, 0), fullLog(20, 9), fullStep(8, 0), fullLog(19, 8)
+	logGivenUp := fullLog(18, 8) // its build is over
+	logGivenUp.Complete = false
 	mustCommit(t, s, func(b *Batch) {
 		for _, r := range []*Request{&open, &done, &running} {
 			b.PutRequest(r)
@@ -194,7 +196,7 @@ func TestStart(t *testing.T) {
 		for _, st := range []*Step{&stepDone, &stepOpen, &stepOther} {
 			b.PutStep(st)
 		}
-		for _, l := range []*Log{&logDone, &logOpen, &logOther} {
+		for _, l := range []*Log{&logDone, &logOpen, &logOther, &logGivenUp} {
 			b.PutLog(l)
 		}
 	})
@@ -203,7 +205,8 @@ func TestStart(t *testing.T) {
 		ID: first.ID, Epoch: 2, NextRequest: 7, NextBuild: 10, NextLog: 22,
 		NextWorker: 1, NextBuilder: 1, NextScheduler: 1, NextMail: 1, NextEntry: 1, Numbers: map[string]int64{"b": 109},
 		Requests:   []Request{open, running},
-		Unfinished: []Unfinished{{Build: building, Steps: []Step{stepOpen}, Logs: []Log{logOpen}}},
+		Unfinished: []Unfinished{{Build: building, Steps: []Step{stepOpen}}},
+		Logs:       []Log{logGivenUp, logOpen},
 	}
 	if d := cmp.Diff(want, mustStart(t, s)); d != "" {
 		t.Error(d)

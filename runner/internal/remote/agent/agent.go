@@ -7,12 +7,17 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"bothy/runner/internal/remote/lasting"
 )
 
 // Agent is a worker on its way from its start to its end.
 type Agent struct {
 	o       Options
 	machine *machine
+	tools   *lasting.Tools
+	clock   clock
+	held    *leased // the session with another Bothy, nil if there is none; Run's
 
 	leaving   chan struct{} // closed by Leave
 	leaveOnce sync.Once
@@ -28,11 +33,15 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := os.MkdirAll(o.BaseDir, 0o755); err != nil {
 		return nil, fmt.Errorf("base directory: %w", err)
 	}
+	tools, err := lasting.NewTools()
+	if err != nil {
+		return nil, err
+	}
 	m, err := openMachine(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{o: o, machine: m, leaving: make(chan struct{})}, nil
+	return &Agent{o: o, machine: m, tools: tools, leaving: make(chan struct{})}, nil
 }
 
 // Leave asks the worker to end when what runs has ended: over PB the master is
@@ -57,7 +66,10 @@ var ErrRefused = errors.New("the master refuses the worker")
 // or ctx end it; then everything that ran has been ended, and Run returns nil.
 // With Once it returns how the first connection ended.
 func (a *Agent) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, a.machine.close()) }()
+	defer func() {
+		a.drop(errors.New("the worker ends"))
+		err = errors.Join(err, a.machine.close())
+	}()
 	log := a.o.Logger
 	var b backoff
 	for {
@@ -70,6 +82,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		case errors.Is(err, errShutdown), errors.Is(err, errLeft), ctx.Err() != nil:
 			log.Info("ending", "because", err)
 			return nil
+		case a.held.live():
+			d := a.held.retry()
+			log.Warn("no connection: what runs goes on", "error", err, "retry", d.Round(time.Millisecond))
+			if !a.bear(ctx, d) {
+				log.Info("ending: not connected")
+				return nil
+			}
+			continue
 		case a.isLeaving():
 			log.Info("ending: not connected", "because", err)
 			return nil
@@ -87,6 +107,15 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 			return nil
 		}
 	}
+}
+
+// bear waits before the next attempt to go on with the session, and reports
+// whether there is to be one: a worker that is to leave stays while something runs.
+func (a *Agent) bear(ctx context.Context, d time.Duration) bool {
+	if n, _ := a.held.commands.busy(); n == 0 {
+		return a.pause(ctx, d)
+	}
+	return wait(ctx, d)
 }
 
 func (a *Agent) isLeaving() bool {
@@ -119,7 +148,11 @@ func (a *Agent) connect(ctx context.Context) (attached bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	dialing, cancel := context.WithTimeoutCause(ctx, connectTime, fmt.Errorf("not within %v", connectTime))
+	limit := connectTime
+	if a.held.live() {
+		limit = resumeTime
+	}
+	dialing, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %v", limit))
 	defer cancel()
 	conn, err := a.o.dial(dialing)
 	if err != nil {

@@ -176,9 +176,18 @@ type bbStep struct {
 	logs        map[string]string
 }
 
-// began waits until a build of the request runs, and what its first step prints
+// began waits until a build of the request runs and has made the file "ready" in a
+// worker's directory: over MessagePack its output comes 5 s later.
+func (m *buildbot) began(request int, base, builder string) (build int) {
+	m.t.Helper()
+	ready := filepath.Join(base, builder, "build", "ready")
+	testrig.Until(m.t, fmt.Sprintf("request %d does not run", request), func() bool { return os.Remove(ready) == nil })
+	return m.builds(request)[0].BuildID
+}
+
+// said waits until a build of the request runs, and what its first step prints
 // contains text.
-func (m *buildbot) began(request int, text string) (build int) {
+func (m *buildbot) said(request int, text string) (build int) {
 	m.t.Helper()
 	testrig.Until(m.t, fmt.Sprintf("no build of request %d says %q", request, text), func() bool {
 		for _, b := range m.builds(request) {
@@ -251,6 +260,21 @@ func (m *buildbot) stopBuild(id int) {
 	m.t.Helper()
 	var out any
 	m.ask(map[string]any{"control": []any{"builds", id}, "action": "stop", "args": map[string]any{"reason": "enough"}}, &out)
+}
+
+// forget cancels a request whose build was lost with its worker: it would be built
+// again.
+func (m *buildbot) forget(request int) {
+	m.t.Helper()
+	var r struct{ Claimed, Complete bool }
+	waits := func() bool {
+		m.get(&r, "buildrequests", request)
+		return !r.Claimed
+	}
+	testrig.Until(m.t, "the build was not given up", waits)
+	var out any
+	m.ask(map[string]any{"control": []any{"buildrequests", request}, "action": "cancel", "args": map[string]any{"reason": "enough"}}, &out)
+	testrig.Until(m.t, "the request was not cancelled", func() bool { waits(); return r.Complete })
 }
 
 type bbWorker struct {

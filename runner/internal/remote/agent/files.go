@@ -55,9 +55,12 @@ func prepareRmfile(c *command) (func() error, error) {
 		return nil, err
 	}
 	return func() error {
-		err := os.Remove(path)
-		if st, statErr := os.Lstat(path); err != nil && statErr == nil && st.IsDir() {
-			err = syscall.EISDIR
+		st, err := os.Lstat(path)
+		switch {
+		case err == nil && st.IsDir():
+			err = syscall.EISDIR // os.Remove would take an empty one
+		case err == nil:
+			err = os.Remove(path)
 		}
 		return c.outcome("rmfile", path, err)
 	}, nil

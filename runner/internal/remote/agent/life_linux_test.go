@@ -9,16 +9,6 @@ import (
 	"bothy/runner/internal/testrig"
 )
 
-// each runs a test over both protocols, under a master of its own.
-func each(t *testing.T, test func(t *testing.T, m *buildbot, o Options, suffix string)) {
-	for _, side := range sides {
-		t.Run(string(side.protocol), func(t *testing.T) {
-			m := startBuildbot(t)
-			test(t, m, testOptions(t, m.addr(side.protocol), side.protocol, side.worker), side.suffix)
-		})
-	}
-}
-
 // steer asks the master to pause, stop or kill a worker.
 func (m *buildbot) steer(worker, action string) {
 	m.t.Helper()
@@ -33,111 +23,110 @@ func let(t *testing.T, o Options, suffix string) {
 	}
 }
 
-func TestInfoAtBuildbotMaster(t *testing.T) {
-	each(t, func(t *testing.T, m *buildbot, o Options, _ string) {
-		startWorker(t, o)
-		m.connected(o.Name, true)
-		info := m.worker(o.Name).Info
-		for name, want := range map[string]string{
-			"admin": "Ana <ana@example.com>\n", "host": "A machine\n", "access_uri": "ssh://here\n", "version": "1.2.3",
-		} {
-			if info[name] != want {
-				t.Errorf("%s = %q, want %q", name, info[name], want)
-			}
+func realInfo(t *testing.T, m *buildbot, o Options, _ string) {
+	startWorker(t, o)
+	m.connected(o.Name, true)
+	info := m.worker(o.Name).Info
+	for name, want := range map[string]string{
+		"admin": "Ana <ana@example.com>\n", "host": "A machine\n", "access_uri": "ssh://here\n", "version": "1.2.3",
+	} {
+		if info[name] != want {
+			t.Errorf("%s = %q, want %q", name, info[name], want)
 		}
-	})
+	}
 }
 
 // A worker that is asked to leave finishes the build that runs, with the steps
 // that follow.
-func TestLeaveFinishesTheBuild(t *testing.T) {
-	each(t, func(t *testing.T, m *buildbot, o Options, suffix string) {
-		w := startWorker(t, o)
-		m.connected(o.Name, true)
-		request := m.force("slow" + suffix)
-		m.began(request, "ready")
-		w.Leave()
-		let(t, o, suffix)
-		b := m.finished(request)
-		want(t, b, bbSuccess)
-		contains(t, b.steps[1].logs["stdio"], "oafter\n")
-		w.ends(t)
-		if w.err != nil {
-			t.Error(w.err)
-		}
-		m.connected(o.Name, false)
-	})
+func realLeave(t *testing.T, m *buildbot, o Options, suffix string) {
+	w := startWorker(t, o)
+	m.connected(o.Name, true)
+	request := m.force("slow" + suffix)
+	m.began(request, o.BaseDir, "slow"+suffix)
+	w.Leave()
+	let(t, o, suffix)
+	b := m.finished(request)
+	want(t, b, bbSuccess)
+	contains(t, b.steps[1].logs["stdio"], "oafter\n")
+	w.ends(t)
+	if w.err != nil {
+		t.Error(w.err)
+	}
+	m.connected(o.Name, false)
 }
 
 // The master's graceful stop and its kill end the worker with code 0.
-func TestMasterEndsTheWorker(t *testing.T) {
-	each(t, func(t *testing.T, m *buildbot, o Options, suffix string) {
-		w := startWorker(t, o)
-		m.connected(o.Name, true)
-		request := m.force("slow" + suffix)
-		m.began(request, "ready")
-		m.steer(o.Name, "stop")
-		let(t, o, suffix)
-		want(t, m.finished(request), bbSuccess)
-		w.ends(t)
-		if w.err != nil {
-			t.Error(w.err)
-		}
+func realEnd(t *testing.T, m *buildbot, o Options, suffix string) {
+	w := startWorker(t, o)
+	m.connected(o.Name, true)
+	request := m.force("slow" + suffix)
+	m.began(request, o.BaseDir, "slow"+suffix)
+	m.steer(o.Name, "stop")
+	let(t, o, suffix)
+	want(t, m.finished(request), bbSuccess)
+	w.ends(t)
+	if w.err != nil {
+		t.Error(w.err)
+	}
 
-		w = startWorker(t, o)
-		m.connected(o.Name, true)
-		request = m.force("stop" + suffix)
-		m.began(request, "ready")
-		m.steer(o.Name, "kill")
-		w.ends(t)
-		if w.err != nil {
-			t.Error(w.err)
-		}
-		if left := processes(t, o.BaseDir); len(left) > 0 {
-			t.Errorf("still there: %q", left)
-		}
-	})
+	w = startWorker(t, o)
+	m.connected(o.Name, true)
+	request = m.force("stop" + suffix)
+	m.began(request, o.BaseDir, "stop"+suffix)
+	m.steer(o.Name, "kill")
+	w.ends(t)
+	if w.err != nil {
+		t.Error(w.err)
+	}
+	if left := processes(t, o.BaseDir); len(left) > 0 {
+		t.Errorf("still there: %q", left)
+	}
+	m.forget(request)
 }
 
 // What runs, and what earlier commands left, ends with the connection; the worker
 // comes back to the master when that does.
 func TestMasterIsRestarted(t *testing.T) {
-	each(t, func(t *testing.T, m *buildbot, o Options, suffix string) {
-		startWorker(t, o)
-		m.connected(o.Name, true)
-		want(t, m.run("daemon"+suffix), bbSuccess)
-		if left := processes(t, o.BaseDir); len(left) != 1 {
-			t.Errorf("a command may leave a process; there are %q", left)
-		}
-		m.began(m.force("stop"+suffix), "ready")
-		m.stop()
-		testrig.Until(t, "processes do not end with the connection", func() bool { return len(processes(t, o.BaseDir)) == 0 })
-		m.start()
-		m.connected(o.Name, true)
-		want(t, m.run("ok"+suffix), bbSuccess)
-	})
+	t.Parallel()
+	for _, side := range sides {
+		t.Run(string(side.protocol), func(t *testing.T) {
+			t.Parallel()
+			m, suffix := startBuildbot(t), side.suffix
+			o := testOptions(t, m.addr(side.protocol), side.protocol, side.worker)
+			startWorker(t, o)
+			m.connected(o.Name, true)
+			want(t, m.run("daemon"+suffix), bbSuccess)
+			if left := processes(t, o.BaseDir); len(left) != 1 {
+				t.Errorf("a command may leave a process; there are %q", left)
+			}
+			m.began(m.force("stop"+suffix), o.BaseDir, "stop"+suffix)
+			m.stop()
+			testrig.Until(t, "processes do not end with the connection", func() bool { return len(processes(t, o.BaseDir)) == 0 })
+			m.start()
+			m.connected(o.Name, true)
+			want(t, m.run("ok"+suffix), bbSuccess)
+		})
+	}
 }
 
-func TestRefusedByBuildbotMaster(t *testing.T) {
-	each(t, func(t *testing.T, m *buildbot, o Options, suffix string) {
-		wrong := testOptions(t, m.addr(o.Protocol), o.Protocol, o.Name)
-		wrong.Once = true
-		wrong.Password = func() (string, error) { return "guess", nil }
-		w := startWorker(t, wrong)
-		w.ends(t)
-		if !errors.Is(w.err, ErrRefused) {
-			t.Errorf("a wrong password: %v", w.err)
-		}
+func realRefused(t *testing.T, m *buildbot, o Options, suffix string) {
+	wrong := testOptions(t, m.addr(o.Protocol), o.Protocol, o.Name)
+	wrong.Once = true
+	wrong.Password = func() (string, error) { return "guess", nil }
+	w := startWorker(t, wrong)
+	w.ends(t)
+	if !errors.Is(w.err, ErrRefused) {
+		t.Errorf("a wrong password: %v", w.err)
+	}
 
-		startWorker(t, o)
-		m.connected(o.Name, true)
-		second := testOptions(t, m.addr(o.Protocol), o.Protocol, o.Name)
-		second.Once = true
-		w = startWorker(t, second)
-		w.ends(t)
-		if !errors.Is(w.err, ErrRefused) {
-			t.Errorf("a second connection of the name: %v", w.err)
-		}
-		want(t, m.run("ok"+suffix), bbSuccess)
-	})
+	startWorker(t, o)
+	m.connected(o.Name, true)
+	second := testOptions(t, m.addr(o.Protocol), o.Protocol, o.Name)
+	second.Once = true
+	w = startWorker(t, second)
+	w.ends(t)
+	if !errors.Is(w.err, ErrRefused) {
+		t.Errorf("a second connection of the name: %v", w.err)
+	}
+	want(t, m.run("ok"+suffix), bbSuccess)
 }

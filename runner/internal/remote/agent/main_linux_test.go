@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,10 +13,16 @@ import (
 
 	"bothy/localworker"
 	"bothy/runner/internal/testrig"
+	"bothy/runner/worker"
 )
 
 func TestMain(m *testing.M) {
 	localworker.Helper()
+	flag.Parse()
+	// Tests with real peers wait for Python most of their time.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -47,7 +54,7 @@ func testOptions(t testing.TB, addr string, p Protocol, name string) Options {
 	}
 	return Options{
 		Master: m, Protocol: p, Name: name, Password: func() (string, error) { return password, nil },
-		BaseDir: dir, Version: "1.2.3", Environ: BaseEnv(append(os.Environ(), "LANG=C.UTF-8", "BOTHY_SECRET=x", mark(dir)), nil),
+		BaseDir: dir, Version: "1.2.3", Environ: worker.BaseEnv(append(os.Environ(), "LANG=C.UTF-8", "BOTHY_SECRET=x", mark(dir)), nil),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }

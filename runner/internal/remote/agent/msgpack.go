@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"bothy/runner/internal/remote/lasting"
+	"bothy/runner/internal/remote/wire/bothy"
 	"bothy/runner/internal/remote/wire/msgpack"
 )
 
@@ -25,10 +28,13 @@ const (
 	leaveAfter = 3 * time.Second
 )
 
-// msgpackSession is a connection over MessagePack.
+// msgpackSession is a connection over MessagePack, or a session that outlives it.
 type msgpackSession struct {
 	a        *Agent
-	ws       *websocket.Conn
+	ws       *websocket.Conn // nil: a session
+	stream   *lasting.Stream // nil: a connection
+	head     []byte          // goes before each frame
+	out      func(frame []byte) error
 	requests *msgpack.Session
 	commands *session
 	log      *slog.Logger
@@ -38,12 +44,17 @@ type msgpackSession struct {
 
 // serveMsgpack serves a connection, which it closes.
 func (a *Agent) serveMsgpack(ctx, dialing context.Context, conn net.Conn, password string) (attached bool, err error) {
-	ws, err := a.upgrade(dialing, conn, password)
+	corked := a.tools.Cork(conn)
+	ws, lasts, err := a.upgrade(dialing, corked, password)
 	if err != nil {
 		conn.Close() // err tells why
 		return false, err
 	}
+	if lasts {
+		return a.serveLeased(ctx, dialing, ws, corked)
+	}
 	defer ws.CloseNow()
+	a.drop(errors.New("the master keeps no sessions"))
 	commands, err := a.newSession(ctx, settings{
 		size: defaultSize, timeout: defaultTimeout, maxLine: defaultMaxLine, cursor: true, endLines: true,
 	})
@@ -54,6 +65,7 @@ func (a *Agent) serveMsgpack(ctx, dialing context.Context, conn net.Conn, passwo
 		a: a, ws: ws, requests: msgpack.NewSession(maxInFlight), commands: commands, log: a.o.Logger,
 		shutdown: make(chan struct{}, 1),
 	}
+	s.out = func(frame []byte) error { return ws.Write(commands.ctx, websocket.MessageBinary, frame) }
 	read := make(chan error, 1)
 	go func() {
 		err := s.read()
@@ -67,8 +79,8 @@ func (a *Agent) serveMsgpack(ctx, dialing context.Context, conn net.Conn, passwo
 	return s.attached.Load(), err
 }
 
-// upgrade makes a WebSocket of the connection.
-func (a *Agent) upgrade(ctx context.Context, conn net.Conn, password string) (*websocket.Conn, error) {
+// upgrade makes a WebSocket of the connection. lasts: the master keeps sessions.
+func (a *Agent) upgrade(ctx context.Context, conn net.Conn, password string) (ws *websocket.Conn, lasts bool, err error) {
 	dial := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	login := base64.StdEncoding.EncodeToString([]byte(a.o.Name + ":" + password))
 	ws, resp, err := websocket.Dial(ctx, "ws://"+a.o.Master.Addr+a.o.Master.Path, &websocket.DialOptions{
@@ -79,16 +91,17 @@ func (a *Agent) upgrade(ctx context.Context, conn net.Conn, password string) (*w
 		HTTPHeader: http.Header{
 			"Authorization": {"Basic " + login},
 			"User-Agent":    {"bothy/" + a.o.Version},
+			bothy.Header:    {bothy.Version},
 		},
 	})
 	switch {
 	case err == nil:
 		ws.SetReadLimit(msgpack.DefaultBytes)
-		return ws, nil
+		return ws, resp.Header.Get(bothy.Header) == bothy.Version, nil
 	case resp != nil && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden):
-		return nil, fmt.Errorf("%w: unknown name or wrong password", ErrRefused)
+		return nil, false, fmt.Errorf("%w: unknown name or wrong password", ErrRefused)
 	}
-	return nil, fmt.Errorf("WebSocket with the master: %w", err)
+	return nil, false, fmt.Errorf("WebSocket with the master: %w", err)
 }
 
 // wait returns when the connection has ended, or is to end.
@@ -178,7 +191,9 @@ func (s *msgpackSession) receive(frame []byte) error {
 		s.attached.Store(true)
 		result = s.a.info(s.commands.places.conn.Info())
 	case *msgpack.SetWorkerSettings:
-		s.commands.set(settingsOf(m))
+		o := settingsOf(m)
+		o.raw = s.stream != nil
+		s.commands.set(o)
 	case *msgpack.StartCommand:
 		var to master = msgpackMaster{s, m.CommandID}
 		if m.Command == "upload_directory" || m.Command == "uploadDirectory" {
@@ -217,11 +232,11 @@ func (s *msgpackSession) respond(seq int64, result any, err error) error {
 }
 
 func (s *msgpackSession) write(f msgpack.Frame) error {
-	b, err := msgpack.Append(nil, f)
+	b, err := msgpack.Append(slices.Clip(s.head), f)
 	if err != nil {
 		return err
 	}
-	return s.ws.Write(s.commands.ctx, websocket.MessageBinary, b)
+	return s.out(b)
 }
 
 // ask sends a request and does not wait for its answer.

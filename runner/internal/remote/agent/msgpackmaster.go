@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"bothy/runner/internal/remote/wire"
+	"bothy/runner/internal/remote/wire/bothy"
 	"bothy/runner/internal/remote/wire/msgpack"
 )
 
@@ -15,8 +16,36 @@ type msgpackMaster struct {
 }
 
 func (m msgpackMaster) update(ctx context.Context, items []msgpack.Item) error {
+	if m.s.stream != nil {
+		return m.report(ctx, items)
+	}
 	_, err := m.s.ask(ctx, &msgpack.Update{CommandID: m.id, Items: items})
 	return err
+}
+
+// report is update between two Bothys: output as bytes, and not answered.
+func (m msgpackMaster) report(ctx context.Context, items []msgpack.Item) error {
+	for _, it := range items {
+		o := bothy.Output{Command: m.id, Log: it.Log}
+		switch it.Name {
+		case msgpack.Stdout, msgpack.Log:
+			o.Stream = 'o'
+		case msgpack.Stderr:
+			o.Stream = 'e'
+		case msgpack.Header:
+			o.Stream = 'h'
+		default:
+			if _, err := m.s.ask(ctx, &msgpack.Update{CommandID: m.id, Items: []msgpack.Item{it}}); err != nil {
+				return err
+			}
+			continue
+		}
+		msg := bothy.AppendOutput(make([]byte, 0, len(it.Lines.Text)+len(m.id)+len(it.Log)+16), o)
+		if err := m.s.stream.Send(ctx, append(msg, it.Lines.Text...), true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m msgpackMaster) complete(ctx context.Context, failure error) error {

@@ -62,6 +62,10 @@ type Options struct {
 	// DeleteLeftoverDirs removes directories of builders that the master does not
 	// know any more.
 	DeleteLeftoverDirs bool
+	// Spool is how many bytes of output are kept on disk, in the base directory,
+	// while the connection to another Bothy is cut and memory has no more room;
+	// then commands wait. 0: [DefaultSpool]; negative: none.
+	Spool int64
 	// Version is what the worker says of itself.
 	Version string
 	Logger  *slog.Logger // nil: nobody is told
@@ -73,6 +77,9 @@ const DefaultKeepalive = 10 * time.Minute
 func (o *Options) check() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Spool == 0 {
+		o.Spool = DefaultSpool
 	}
 	switch {
 	case o.Name == "":

@@ -15,6 +15,7 @@ type settings struct {
 	maxLine  int           // characters
 	cursor   bool          // as in splitter
 	endLines bool          // an unfinished last line gets a "\n"
+	raw      bool          // bytes are sent as they are; the three above mean nothing
 }
 
 // Buildbot: BotBase.buffer_size, buffer_timeout, max_line_length.
@@ -100,6 +101,9 @@ func (o *output) write(at stream, p []byte) error {
 	if o.closed {
 		return o.err
 	}
+	if o.s.raw {
+		return o.copy(at, p)
+	}
 	f := o.streams[at]
 	if f == nil {
 		f = &feed{s: splitter{cursor: o.s.cursor, maxChars: o.s.maxLine}}
@@ -116,6 +120,28 @@ func (o *output) write(at stream, p []byte) error {
 	}
 	return o.err
 }
+
+// copy adds bytes as they are: the worker's own lines whole, the rest in pieces of
+// the buffer's size.
+func (o *output) copy(at stream, p []byte) error {
+	for len(p) > 0 && o.err == nil {
+		n := len(p)
+		if at.name != msgpack.Header {
+			n = min(n, max(1, min(o.s.size, maxBuffer)-o.held))
+		}
+		l := o.lines(at)
+		if l.text == nil && n >= rawChunk {
+			l.text = make([]byte, 0, max(n, o.s.size))
+		}
+		l.text = append(l.text, p[:n]...)
+		p = p[n:]
+		o.settle()
+	}
+	return o.err
+}
+
+// rawChunk is a piece of output after which more is expected to follow.
+const rawChunk = 4 << 10
 
 // lines returns where the lines of a stream are to be added.
 func (o *output) lines(at stream) *lines {

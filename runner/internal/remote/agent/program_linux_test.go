@@ -76,59 +76,59 @@ func (p *runningProgram) exits(code int) {
 
 // The program takes the place of a buildbot-worker that was set up by its own
 // create-worker, over both protocols, and obeys signals.
-func TestProgramReplacesBuildbotWorker(t *testing.T) {
+func realProgram(t *testing.T, m *buildbot, o Options, suffix, path string) {
 	if _, err := exec.LookPath("buildbot-worker"); err != nil {
 		testrig.Missing(t, "Buildbot's worker: apt-get install --no-install-recommends buildbot-worker")
 	}
-	path := program(t)
-	each(t, func(t *testing.T, m *buildbot, o Options, suffix string) {
-		dir := filepath.Join(t.TempDir(), "w")
-		protocol := map[Protocol]string{PB: "pb", Msgpack: "msgpack_experimental_v7"}[o.Protocol]
-		create := exec.Command("buildbot-worker", "create-worker", "-q", "--umask=0o22", "--protocol="+protocol, dir, m.addr(o.Protocol), o.Name, password)
-		if out, err := create.CombinedOutput(); err != nil {
-			t.Fatalf("create-worker: %v\n%s", err, out)
-		}
-		p := startProgram(t, path, dir, "--tac", ".")
-		m.connected(o.Name, true)
-		want(t, m.run("ok"+suffix), bbSuccess)
-		if admin, _ := m.worker(o.Name).Info["admin"].(string); !strings.Contains(admin, "@") {
-			t.Errorf("admin: %q", admin)
-		}
-		if _, err := os.Stat(filepath.Join(dir, "ok"+suffix, "build")); err != nil {
-			t.Error(err)
-		}
-		p.signal(syscall.SIGHUP)
-		p.exits(0)
-		m.connected(o.Name, false)
+	dir := filepath.Join(t.TempDir(), "w")
+	protocol := map[Protocol]string{PB: "pb", Msgpack: "msgpack_experimental_v7"}[o.Protocol]
+	create := exec.Command("buildbot-worker", "create-worker", "-q", "--umask=0o22", "--protocol="+protocol, dir, m.addr(o.Protocol), o.Name, password)
+	if out, err := create.CombinedOutput(); err != nil {
+		t.Fatalf("create-worker: %v\n%s", err, out)
+	}
+	p := startProgram(t, path, dir, "--tac", ".")
+	m.connected(o.Name, true)
+	want(t, m.run("ok"+suffix), bbSuccess)
+	if admin, _ := m.worker(o.Name).Info["admin"].(string); !strings.Contains(admin, "@") {
+		t.Errorf("admin: %q", admin)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ok"+suffix, "build")); err != nil {
+		t.Error(err)
+	}
+	p.signal(syscall.SIGHUP)
+	p.exits(0)
+	m.connected(o.Name, false)
 
-		p = startProgram(t, path, dir, "--tac", dir)
-		m.connected(o.Name, true)
-		m.began(m.force("stop"+suffix), "ready")
-		p.signal(syscall.SIGTERM)
-		p.signal(syscall.SIGINT)
-		p.exits(0)
-		testrig.NothingLeft(t, mark(dir), "two signals", testrig.Patience)
+	p = startProgram(t, path, dir, "--tac", dir)
+	m.connected(o.Name, true)
+	request := m.force("stop" + suffix)
+	m.began(request, dir, "stop"+suffix)
+	p.signal(syscall.SIGTERM)
+	p.signal(syscall.SIGINT)
+	p.exits(0)
+	testrig.NothingLeft(t, mark(dir), "two signals", testrig.Patience)
+	m.forget(request)
 
-		wrong := filepath.Join(t.TempDir(), "password")
-		if err := os.WriteFile(wrong, []byte("guess\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		p = startProgram(t, path, t.TempDir(), "--master", m.addr(o.Protocol), "--protocol", string(o.Protocol), "--name", o.Name, "--password-file", wrong, "--once")
-		p.exits(3)
-		if !strings.Contains(p.log.String(), "unknown name or wrong password") {
-			t.Errorf("it says %q", &p.log)
-		}
-		startProgram(t, path, dir, "--tac", dir)
-		m.connected(o.Name, true)
-		p = startProgram(t, path, dir, "--tac", dir)
-		p.exits(3)
-		if !strings.Contains(p.log.String(), "is held by process") {
-			t.Errorf("a second worker in one directory: %q", &p.log)
-		}
-	})
+	wrong := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(wrong, []byte("guess\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = startProgram(t, path, t.TempDir(), "--master", m.addr(o.Protocol), "--protocol", string(o.Protocol), "--name", o.Name, "--password-file", wrong, "--once")
+	p.exits(3)
+	if !strings.Contains(p.log.String(), "unknown name or wrong password") {
+		t.Errorf("it says %q", &p.log)
+	}
+	startProgram(t, path, dir, "--tac", dir)
+	m.connected(o.Name, true)
+	p = startProgram(t, path, dir, "--tac", dir)
+	p.exits(3)
+	if !strings.Contains(p.log.String(), "is held by process") {
+		t.Errorf("a second worker in one directory: %q", &p.log)
+	}
 }
 
 func TestProgramUsage(t *testing.T) {
+	t.Parallel()
 	path := program(t)
 	for _, c := range []struct {
 		args []string

@@ -59,33 +59,60 @@ func contains(t *testing.T, log string, lines ...string) {
 	}
 }
 
+// TestUnderBuildbotMaster runs what needs no master of its own: each takes seconds
+// to come up.
 func TestUnderBuildbotMaster(t *testing.T) {
+	t.Parallel()
 	m := startBuildbot(t)
+	path := program(t)
 	for _, side := range sides {
 		t.Run(string(side.protocol), func(t *testing.T) {
-			m := *m
-			m.t = t
-			w := startWorker(t, testOptions(t, m.addr(side.protocol), side.protocol, side.worker))
-			m.connected(side.worker, true)
+			t.Parallel()
+			m := m.of(t)
+			t.Run("Commands", func(t *testing.T) {
+				m := m.of(t)
+				w := startWorker(t, testOptions(t, m.addr(side.protocol), side.protocol, side.worker))
+				m.connected(side.worker, true)
+				for _, c := range []struct {
+					name string
+					test func(t *testing.T, m *buildbot, w *testWorker, suffix string)
+				}{
+					{"Shell", realShell},
+					{"Environment", realEnvironment},
+					{"Limits", realLimits},
+					{"Stop", realStop},
+					{"Output", realOutput},
+					{"Files", realFiles},
+				} {
+					t.Run(c.name, func(t *testing.T) { c.test(t, m.of(t), w, side.suffix) })
+				}
+			})
 			for _, c := range []struct {
 				name string
-				test func(t *testing.T, m *buildbot, w *testWorker, suffix string)
+				test func(t *testing.T, m *buildbot, o Options, suffix string)
 			}{
-				{"Shell", realShell},
-				{"Environment", realEnvironment},
-				{"Limits", realLimits},
-				{"Stop", realStop},
-				{"Output", realOutput},
-				{"Files", realFiles},
+				{"Info", realInfo},
+				{"LeaveFinishesTheBuild", realLeave},
+				{"MasterEndsTheWorker", realEnd},
+				{"Refused", realRefused},
+				{"TLSAndProxy", realTunnel},
+				{"Program", func(t *testing.T, m *buildbot, o Options, suffix string) { realProgram(t, m, o, suffix, path) }},
 			} {
 				t.Run(c.name, func(t *testing.T) {
-					m := m
-					m.t = t
-					c.test(t, &m, w, side.suffix)
+					m := m.of(t)
+					m.connected(side.worker, false) // the one before
+					c.test(t, m, testOptions(t, m.addr(side.protocol), side.protocol, side.worker), side.suffix)
 				})
 			}
 		})
 	}
+}
+
+// of is the master in another test.
+func (m *buildbot) of(t testing.TB) *buildbot {
+	other := *m
+	other.t = t
+	return &other
 }
 
 func realShell(t *testing.T, m *buildbot, w *testWorker, suffix string) {
@@ -150,7 +177,7 @@ func realLimits(t *testing.T, m *buildbot, w *testWorker, suffix string) {
 
 func realStop(t *testing.T, m *buildbot, w *testWorker, suffix string) {
 	request := m.force("stop" + suffix)
-	m.stopBuild(m.began(request, "oready\n"))
+	m.stopBuild(m.said(request, "oready\n"))
 	b := m.finished(request)
 	want(t, b, bbCancelled)
 	contains(t, b.steps[0].logs["stdio"], "hcommand interrupted, attempting to kill\n", "hprocess killed by signal 9\n")
@@ -158,13 +185,16 @@ func realStop(t *testing.T, m *buildbot, w *testWorker, suffix string) {
 		t.Errorf("still there: %q", left)
 	}
 
-	request = m.force("trap" + suffix)
-	m.stopBuild(m.began(request, "oready\n"))
-	b = m.finished(request)
-	want(t, b, bbCancelled)
-	contains(t, b.steps[0].logs["stdio"], "hcommand interrupted, attempting to kill\n")
-	contains(t, b.steps[0].logs["stdio"], "ocaught\n")
-	contains(t, b.steps[0].logs["stdio"], "hprogram finished with exit code 7\n")
+	for _, what := range []string{"trap", "int"} { // sigtermTime, interruptSignal
+		request = m.force(what + suffix)
+		m.stopBuild(m.began(request, w.dir, what+suffix))
+		b = m.finished(request)
+		want(t, b, bbCancelled)
+		contains(t, b.steps[0].logs["stdio"], "oready\n")
+		contains(t, b.steps[0].logs["stdio"], "hcommand interrupted, attempting to kill\n")
+		contains(t, b.steps[0].logs["stdio"], "ocaught\n")
+		contains(t, b.steps[0].logs["stdio"], "hprogram finished with exit code 7\n")
+	}
 }
 
 func realOutput(t *testing.T, m *buildbot, w *testWorker, suffix string) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"bothy/runner/internal/remote/wire"
@@ -108,6 +109,7 @@ func (p *process) readLimits(a args) (err error) {
 	}
 	if signal != "" && signal != "KILL" {
 		p.cmd.SigtermTime = backupTimeout
+		p.cmd.Interrupt = syscall.Signal(signalNumber("SIG" + signal))
 	}
 	return nil
 }

@@ -97,20 +97,18 @@ func httpProxy(t *testing.T, asked chan<- string) string {
 }
 
 // A real master behind TLS, behind a proxy.
-func TestThroughTLSAndProxy(t *testing.T) {
-	each(t, func(t *testing.T, m *buildbot, o Options, suffix string) {
-		var front string
-		front, o.TLS = frontTLS(t, m.addr(o.Protocol))
-		asked := make(chan string, 10)
-		o.Master = Master{Addr: front, TLS: true}
-		o.Proxy = "http://me:secret@" + httpProxy(t, asked)
-		startWorker(t, o)
-		m.connected(o.Name, true)
-		want(t, m.run("ok"+suffix), bbSuccess)
-		if got := <-asked; got != "CONNECT "+front {
-			t.Errorf("the proxy was asked %q", got)
-		}
-	})
+func realTunnel(t *testing.T, m *buildbot, o Options, suffix string) {
+	var front string
+	front, o.TLS = frontTLS(t, m.addr(o.Protocol))
+	asked := make(chan string, 10)
+	o.Master = Master{Addr: front, TLS: true}
+	o.Proxy = "http://me:secret@" + httpProxy(t, asked)
+	startWorker(t, o)
+	m.connected(o.Name, true)
+	want(t, m.run("ok"+suffix), bbSuccess)
+	if got := <-asked; got != "CONNECT "+front {
+		t.Errorf("the proxy was asked %q", got)
+	}
 }
 
 func TestDialRefusals(t *testing.T) {

@@ -87,6 +87,14 @@ func newBroker(ctx context.Context, conn io.ReadWriteCloser, root Handler, o Opt
 // it knows its peer.
 func (b *Broker) SetLimits(l banana.Limits) { b.limits.Store(&l) }
 
+// SetBacklog changes [Options.Backlog]: a server's once it knows its peer.
+func (b *Broker) SetBacklog(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.options.Backlog = n
+	b.changed.Broadcast()
+}
+
 // Close ends the connection at once: what was not sent is not sent, calls end with
 // [ErrClosed]. It does not wait for handlers; [Broker.Wait] does. Closing what
 // has ended does nothing.

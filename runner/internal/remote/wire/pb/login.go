@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"bothy/runner/internal/remote/wire"
 )
@@ -87,8 +88,12 @@ func respond(challenge []byte, digest [md5.Size]byte) []byte {
 	return sum[:]
 }
 
+// MaxLogins is how many attempts to log in a connection gets.
+const MaxLogins = 3
+
 // Portal is a server's root: it lets clients log in. Every connection must have its
-// own. A challenge can be answered once.
+// own. A challenge can be answered once, there are at most [MaxLogins] attempts, and
+// after one that succeeded all others fail.
 type Portal struct {
 	// Enter decides about a login and returns the client's object: an [Object],
 	// or a reference the broker knows. The client, which waits for the answer,
@@ -99,7 +104,10 @@ type Portal struct {
 	// returns an error.
 	Enter func(ctx context.Context, a *Attempt) (avatar any, err error)
 
-	mu sync.Mutex // held while Enter runs
+	tries atomic.Int32 // attempts that were begun
+
+	mu   sync.Mutex // held while Enter runs; guards done
+	done bool       // somebody has logged in
 }
 
 // Attempt is a login that waits for a decision.
@@ -129,6 +137,9 @@ func (a *Attempt) Digest(digest [md5.Size]byte) bool {
 func (p *Portal) Call(ctx context.Context, method string, args Args) (any, error) {
 	switch method {
 	case methodLogin:
+		if p.tries.Add(1) > MaxLogins {
+			return nil, Unauthorized()
+		}
 		user, err := args.Text(0, "username")
 		if err != nil {
 			return nil, err
@@ -137,6 +148,9 @@ func (p *Portal) Call(ctx context.Context, method string, args Args) (any, error
 		rand.Read(challenge) // never fails
 		return wire.Tuple{challenge, NewObject(&challenger{portal: p, user: user, challenge: challenge})}, nil
 	case methodAnonymous:
+		if p.tries.Add(1) > MaxLogins {
+			return nil, Unauthorized()
+		}
 		mind, err := readMind(args.Get(0, "mind"))
 		if err != nil {
 			return nil, err
@@ -149,7 +163,12 @@ func (p *Portal) Call(ctx context.Context, method string, args Args) (any, error
 func (p *Portal) enter(ctx context.Context, a *Attempt) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.Enter(ctx, a)
+	if p.done || ctx.Err() != nil {
+		return nil, Unauthorized()
+	}
+	avatar, err := p.Enter(ctx, a)
+	p.done = err == nil
+	return avatar, err
 }
 
 // challenger is the object to which a client sends its response.

@@ -1,0 +1,480 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"bothy/runner/internal/logs"
+)
+
+const (
+	// pageChunks is how many chunks a page of a log shows without script.
+	pageChunks = 3
+	// maxChunk is how many lines one request may ask for.
+	maxChunk = 1000
+	// foundShown is how many lines a page lists that match.
+	foundShown = 100
+	// partLines is how many lines a page of a build shows of the end of each log.
+	partLines = 40
+)
+
+// rowsOf renders n lines from number from on, counted from 1. Damage is shown as
+// a gap.
+func (w *rowWriter) rowsOf(ctx context.Context, rd *logs.Reader, from, n int64) ([]byte, error) {
+	w.buf = nil
+	if n <= 0 {
+		return nil, nil
+	}
+	for l, err := range rd.Scan(ctx, from-1) {
+		if errors.Is(err, logs.ErrCorrupt) {
+			w.gap("… the log is damaged from here on: the rest cannot be read")
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		w.line(&l)
+		if l.No+1 >= from+n-1 {
+			break
+		}
+	}
+	return w.buf, nil
+}
+
+// serveLines sends rows, to the script.
+func (s *Web) serveLines(c *call) error {
+	q, err := parseLogQuery(c.r.URL.Query())
+	if err != nil {
+		return err
+	}
+	p, rd, err := c.openPart()
+	if err != nil {
+		return err
+	}
+	defer c.closeReader(rd)
+	rows, err := rowsFor(&p, q)
+	if err != nil {
+		return err
+	}
+	from, n := max(q.From, 1), min(q.N, maxChunk)
+	if n == 0 {
+		n = chunkLines
+	}
+	html, err := rows.rowsOf(c.ctx(), rd, from, n)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("X-Lines", itoa(p.Info.Lines))
+	if p.Info.Finished {
+		c.w.Header().Set("X-Finished", "1")
+	}
+	c.send(http.StatusOK, "text/html; charset=utf-8", html)
+	return nil
+}
+
+// logPage is what the page of a log shows.
+type logPage struct {
+	*call
+	logPart
+	Query   logQuery
+	First   int64 // the first line that is shown, from 1
+	Last    int64
+	Chunks  []logChunk
+	Problem string // with what is searched for
+	Found   *logFound
+	Refresh bool // the page loads itself again where no script runs
+}
+
+// logChunk are rendered lines.
+type logChunk struct {
+	From int64
+	Rows template.HTML
+}
+
+// logFound is what a search without script has come to.
+type logFound struct {
+	found
+	Rows template.HTML // of the lines that match
+	From int64
+}
+
+// Heading is the title of the page.
+func (p *logPage) Heading() string {
+	return p.Log.Name + " · " + p.Step.Name + " · " + p.Build.Builder + " #" + itoa(p.Build.Number)
+}
+
+// ChunkLines tells the script.
+func (p *logPage) ChunkLines() int { return chunkLines }
+
+// PartsJSON tells the script which log it is.
+func (p *logPage) PartsJSON() (string, error) {
+	i := p.info()
+	i.Path = p.Slug
+	b, err := json.Marshal([]partInfo{i})
+	return string(b), err
+}
+
+// At is the query of the page that shows a line.
+func (p *logPage) At(line int64) string {
+	q := p.Query
+	q.From = max(line, 1)
+	return q.String()
+}
+
+// Earlier and Later are the first lines of the pages before and after.
+func (p *logPage) Earlier() int64 { return max(p.First-pageChunks*chunkLines, 1) }
+
+func (p *logPage) Later() int64 { return p.First + pageChunks*chunkLines }
+
+// End is the first line of the last page.
+func (p *logPage) End() int64 { return lastPage(p.Info.Lines) }
+
+func lastPage(lines int64) int64 {
+	return max(chunkOf(max(lines, 1))-(pageChunks-1)*chunkLines, 1)
+}
+
+// WithTimes and the others are queries that change one thing.
+func (p *logPage) WithTimes(times string) string {
+	q := p.Query
+	q.From, q.Times = p.First, times
+	return q.String()
+}
+
+// WithWrap is the query that has long lines wrapped, or no longer.
+func (p *logPage) WithWrap(wrap bool) string {
+	q := p.Query
+	q.From, q.Wrap = p.First, wrap
+	return q.String()
+}
+
+// WithRaw is the query for lines as written, or as a terminal shows them.
+func (p *logPage) WithRaw(raw bool) string {
+	q := p.Query
+	q.From, q.Raw = p.First, raw
+	return q.String()
+}
+
+// WithoutFind is the query that searches for nothing.
+func (p *logPage) WithoutFind() string {
+	q := p.Query
+	q.From, q.Find, q.Regex = p.First, "", false
+	return q.String()
+}
+
+// showLog is the page of a log. The page of one that is written begins at its
+// end, others at the beginning.
+func (s *Web) showLog(c *call) (any, error) {
+	q, err := parseLogQuery(c.r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	p, rd, err := c.openPart()
+	if err != nil {
+		return nil, err
+	}
+	defer c.closeReader(rd)
+	d := &logPage{call: c, logPart: p, Query: q, Refresh: c.r.URL.Query().Get("refresh") != "" && !p.Info.Finished}
+	rows, err := rowsFor(&p, q)
+	if err != nil {
+		if _, ok := errors.AsType[*problem](err); !ok {
+			return nil, err
+		}
+		d.Problem = err.Error()
+		plain := q
+		plain.Find = ""
+		if rows, err = rowsFor(&p, plain); err != nil {
+			return nil, err
+		}
+	}
+	if q.Find != "" && d.Problem == "" {
+		if d.Found, err = c.findRows(&p, rd, q); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case q.From > 0:
+		d.First = chunkOf(min(q.From, max(p.Info.Lines, 1)))
+	case p.Running():
+		d.First = lastPage(p.Info.Lines)
+	default:
+		d.First = 1
+	}
+	d.Last = min(d.First+pageChunks*chunkLines-1, p.Info.Lines)
+	for from := d.First; from <= d.Last; from += chunkLines {
+		html, err := rows.rowsOf(c.ctx(), rd, from, min(chunkLines, d.Last-from+1))
+		if err != nil {
+			return nil, err
+		}
+		d.Chunks = append(d.Chunks, logChunk{from, template.HTML(html)}) // rowWriter has escaped it
+	}
+	return d, nil
+}
+
+// pageFindTime bounds the search for a page.
+const pageFindTime = 5 * time.Second
+
+// findRows searches and renders what is found.
+func (c *call) findRows(p *logPart, rd *logs.Reader, q logQuery) (*logFound, error) {
+	at := int64(1)
+	if from, err := strconv.ParseInt(c.r.URL.Query().Get("after"), 10, 64); err == nil && from > 0 {
+		at = from
+	}
+	fq := q
+	fq.From = at
+	f, err := c.find(rd, fq, foundShown, true, pageFindTime)
+	if err != nil {
+		return nil, err
+	}
+	html, err := c.linesOf(p, rd, q, f.Lines)
+	if err != nil {
+		return nil, err
+	}
+	return &logFound{f, template.HTML(html), at}, nil // rowWriter has escaped it
+}
+
+// linePage is what the page of one line shows.
+type linePage struct {
+	*call
+	logPart
+	No     int64
+	Row    template.HTML
+	States []lineState
+	Cut    bool
+}
+
+type lineState struct {
+	No      int
+	Written template.HTML
+}
+
+// Heading is the title of the page.
+func (p *linePage) Heading() string {
+	return "Line " + itoa(p.No) + " · " + p.Log.Name + " · " + p.Step.Name + " · " + p.Build.Builder + " #" + itoa(p.Build.Number)
+}
+
+// BackTo is the query of the page that shows the line.
+func (p *linePage) BackTo() string { return logQuery{From: chunkOf(p.No)}.String() }
+
+// maxStates is how many states of a line are shown.
+const maxStates = 1000
+
+// showLine is the page of one line: all of it, and all it has ever been.
+func (s *Web) showLine(c *call) (any, error) {
+	q, err := parseLogQuery(c.r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	p, rd, err := c.openPart()
+	if err != nil {
+		return nil, err
+	}
+	defer c.closeReader(rd)
+	rows, err := rowsFor(&p, logQuery{Times: "absolute"})
+	if err != nil {
+		return nil, err
+	}
+	rows.chars, rows.path = logs.MaxLine, "../"+p.Slug
+	for l, err := range rd.Scan(c.ctx(), max(q.From, 1)-1) {
+		if err != nil {
+			return nil, err
+		}
+		rows.line(&l)
+		d := &linePage{call: c, logPart: p, No: l.No + 1, Row: template.HTML(rows.buf)} // rowWriter has escaped it
+		states := logs.States(l.Text)
+		if len(states) > maxStates {
+			states, d.Cut = slices.Clip(states[:maxStates]), true
+		}
+		for i, text := range states {
+			rows.buf = nil
+			row := logs.Written(text, logs.MaxLine)
+			rows.runs(&row)
+			d.States = append(d.States, lineState{i + 1, template.HTML(rows.buf)}) // as above
+		}
+		return d, nil
+	}
+	return nil, notFound("the log has no line %d", max(q.From, 1))
+}
+
+// buildLogPage is what the page of all logs of a build shows.
+type buildLogPage struct {
+	*call
+	logPart
+	Query   logQuery
+	Parts   []buildLogPart
+	Over    bool
+	Problem string // with what is searched for
+}
+
+type buildLogPart struct {
+	logPart
+	First int64
+	Found bool // Rows are those that match, of which there are some
+	Rows  template.HTML
+	Gone  string // why there are none
+}
+
+// Heading is the title of the page.
+func (p *buildLogPage) Heading() string {
+	return "Logs · " + p.Build.Builder + " #" + itoa(p.Build.Number)
+}
+
+// ChunkLines tells the script.
+func (p *buildLogPage) ChunkLines() int { return chunkLines }
+
+// PartsJSON tells the script which logs there are.
+func (p *buildLogPage) PartsJSON() (string, error) {
+	all := []partInfo{}
+	for i := range p.Parts {
+		all = append(all, p.Parts[i].info())
+	}
+	b, err := json.Marshal(all)
+	return string(b), err
+}
+
+// Refresh is for the head that this page shares with that of a log.
+func (p *buildLogPage) Refresh() bool { return false }
+
+// maxParts is how many logs of a build are shown on one page.
+const maxParts = 500
+
+// showBuildLog is the page of all logs of a build: without script, the end of each.
+func (s *Web) showBuildLog(c *call) (any, error) {
+	q, err := parseLogQuery(c.r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.buildOf()
+	if err != nil {
+		return nil, err
+	}
+	parts, err := c.partsOf(b)
+	if err != nil {
+		return nil, err
+	}
+	q.Whole = true
+	d := &buildLogPage{call: c, logPart: logPart{Build: b}, Query: q, Over: buildOver(&b)}
+	if q.Find != "" {
+		if _, err := newMatcher(q.Find, q.Regex); err != nil {
+			_, d.Problem, _ = statusOf(err)
+			q.Find = ""
+		}
+	}
+	deadline := time.Now().Add(pageFindTime)
+	for _, p := range parts[:min(len(parts), maxParts)] {
+		bp := buildLogPart{logPart: p}
+		err := c.foundIn(&bp, q, time.Until(deadline))
+		if err == nil && !bp.Found {
+			err = c.endOf(&bp, q)
+		}
+		if err != nil {
+			_, bp.Gone, _ = statusOf(err)
+		}
+		d.Parts = append(d.Parts, bp)
+	}
+	return d, nil
+}
+
+// foundIn renders the first lines that match, if something is searched for and
+// there is time left for it.
+func (c *call) foundIn(p *buildLogPart, q logQuery, left time.Duration) error {
+	if q.Find == "" || left <= 0 {
+		return nil
+	}
+	rd, err := c.reader(p.Log)
+	if err != nil {
+		return err
+	}
+	defer c.closeReader(rd)
+	f, err := c.find(rd, logQuery{Find: q.Find, Regex: q.Regex}, partLines, true, left)
+	if err != nil || len(f.Lines) == 0 {
+		return err
+	}
+	html, err := c.linesOf(&p.logPart, rd, q, f.Lines)
+	p.Found, p.Rows = true, template.HTML(html) // rowWriter has escaped it
+	return err
+}
+
+// linesOf renders some lines.
+func (c *call) linesOf(p *logPart, rd *logs.Reader, q logQuery, lines []int64) ([]byte, error) {
+	rows, err := rowsFor(p, q)
+	if err != nil {
+		return nil, err
+	}
+	rows.prefix = "found-" + rows.prefix
+	var html []byte
+	for _, n := range lines {
+		one, err := rows.rowsOf(c.ctx(), rd, n, 1)
+		if err != nil {
+			return nil, err
+		}
+		html = append(html, one...)
+	}
+	return html, nil
+}
+
+// endOf renders the last lines of a log.
+func (c *call) endOf(p *buildLogPart, q logQuery) error {
+	rd, err := c.reader(p.Log)
+	if err != nil {
+		return err
+	}
+	defer c.closeReader(rd)
+	rows, err := rowsFor(&p.logPart, q)
+	if err != nil {
+		return err
+	}
+	p.First = max(p.Info.Lines-partLines+1, 1)
+	html, err := rows.rowsOf(c.ctx(), rd, p.First, min(partLines, p.Info.Lines))
+	p.Rows = template.HTML(html) // rowWriter has escaped it
+	return err
+}
+
+// partInfo is a log as the script of a build's page knows it.
+type partInfo struct {
+	Key   string `json:"key"`
+	Path  string `json:"path"`
+	Title string `json:"title"`
+	Lines int64  `json:"lines"`
+	Done  bool   `json:"done"`
+}
+
+// Label is the log's among those of its build.
+func (p *logPart) Label() string {
+	if p.Log.Name == "stdio" {
+		return p.Step.Name
+	}
+	return p.Step.Name + " · " + p.Log.Name
+}
+
+func (p *logPart) info() partInfo {
+	return partInfo{p.Key(), p.Path(), p.Label(), p.Info.Lines, p.Info.Finished}
+}
+
+// serveParts tells the script which logs a build has.
+func (s *Web) serveParts(c *call) error {
+	b, err := c.buildOf()
+	if err != nil {
+		return err
+	}
+	parts, err := c.partsOf(b)
+	if err != nil {
+		return err
+	}
+	d := struct {
+		Parts []partInfo `json:"parts"`
+		Over  bool       `json:"over"`
+	}{[]partInfo{}, buildOver(&b)}
+	for _, p := range parts[:min(len(parts), maxParts)] {
+		d.Parts = append(d.Parts, p.info())
+	}
+	return c.sendJSON(&d)
+}
+
+// Above is how many lines are not shown before the others.
+func (p *buildLogPart) Above() int64 { return p.First - 1 }
