@@ -199,6 +199,7 @@ type fakeConn struct {
 	kind *fakeKind
 	once sync.Once
 	done chan struct{}
+	hold fakeHold
 }
 
 func (c *fakeConn) Info() worker.Info {

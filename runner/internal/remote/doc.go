@@ -31,11 +31,13 @@
 // Broker its output comes every 5 s, ends of line are made "\n", and lines of
 // more than 4096 characters are damaged. It sends text only: bytes that are not
 // UTF-8 become U+FFFD, and a last line without an end gets one. Its results count
-// only on the connection they were started on.
+// only on the connection they were started on. Over MessagePack its own log has
+// every message, and so every secret in a command.
 //
 // # Limits
 //
-// What a peer may make us hold: as a stranger some KiB and 10 s; as a worker one
+// What a peer may make us hold: as a stranger some KiB and 10 s, and when there are
+// too many the address that has the most of them makes room; as a worker one
 // frame, and 1 MiB of output for each running command. When a log cannot be
 // written as fast as a worker sends, its connection is not read, and TCP slows
 // it down. A peer that does not read what it is sent for 30 s is dropped.

@@ -130,7 +130,7 @@ func FuzzPBUpdate(f *testing.F) {
 
 // FuzzNames makes directories of any builder's name.
 func FuzzNames(f *testing.F) {
-	for _, s := range []string{"", "test", "Test", ".", "..", "a/b", `a\b`, "con", "aux.txt", "info", strings.Repeat("x", 100), "ü", "a+b", "\xff"} {
+	for _, s := range []string{"", "test", "Test", ".", "..", "a/b", `a\b`, "con", "aux.txt", "info", strings.Repeat("x", 100), "ü", "a+b", "\xff", "0:", `\x`, "c:x"} {
 		f.Add(s, "other")
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {

@@ -24,7 +24,8 @@ func (p paths) isAbs(s string) bool {
 }
 
 // join returns a path below dir, unless it is absolute. On Windows a path may also
-// name only the drive, or only where it is on one: as Python's ntpath.join.
+// name only the drive, or only where it is on one: as Python's ntpath.join, but on
+// another drive it is not left to the drive's present directory.
 func (p paths) join(dir string, names ...string) string {
 	for _, name := range names {
 		if p.nt {
@@ -37,7 +38,7 @@ func (p paths) join(dir string, names ...string) string {
 		case p.nt && name[0] == '\\':
 			dir = volume(dir) + name
 		case p.nt && len(name) > 1 && name[1] == ':' && !strings.EqualFold(name[:2], volume(dir)):
-			dir = name
+			dir = name[:2] + `\` + name[2:]
 		case p.nt && len(name) > 1 && name[1] == ':':
 			dir = p.join(dir, name[2:])
 		case p.nt:

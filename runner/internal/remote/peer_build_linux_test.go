@@ -110,6 +110,14 @@ func TestPeerBuild(t *testing.T) {
 			t.Errorf("%+v, stdout %q, log %q", exit, out.text(worker.Stdout), out.log("l"))
 		}
 
+		// The worker looks every 2 s, and follows from where the log ends when it
+		// sees the first change.
+		cmd = sh(b, "echo new >>log.txt; sleep 2.5; echo newer >>log.txt")
+		cmd.LogFiles = []worker.LogFile{{Name: "l", Path: "log.txt", Follow: true}}
+		if exit, out = run(t, b, cmd); exit.Code != 0 || !strings.HasSuffix(out.log("l"), "newer\n") || strings.Contains(out.log("l"), "more") {
+			t.Errorf("a log that is followed from its end: %+v, %q", exit, out.log("l"))
+		}
+
 		dir := b.Dir()
 		if r := end(t, b, worker.DropDir); r.Kept != "" {
 			t.Errorf("kept %s", r.Kept)

@@ -33,7 +33,7 @@ func TestPaths(t *testing.T) {
 		{true, `C:\base`, []string{"/x"}, `C:\x`},
 		{true, `C:\base`, []string{"c:x/y"}, `C:\base\x\y`},
 		{true, `C:\base`, []string{"c:"}, `C:\base`},
-		{true, `C:\base`, []string{"D:x", "y"}, `D:x\y`},
+		{true, `C:\base`, []string{"D:x", "y"}, `D:\x\y`},
 		{true, `\\server\share\base`, []string{`\x`}, `\\server\share\x`},
 		{true, `\\server\share`, []string{`\x`, `..\y`}, `\\server\share\x\..\y`},
 		{true, `C:\`, []string{"x"}, `C:\x`},

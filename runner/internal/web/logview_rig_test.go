@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,6 +28,7 @@ import (
 // logRig is the page of a master whose logs the test writes.
 type logRig struct {
 	t     testing.TB
+	dir   string
 	store *store.Store
 	logs  *logs.Store
 	web   *Web
@@ -46,14 +49,14 @@ func noKind(config.Worker) (worker.Kind, error) { return idleKind{}, nil }
 type idleKind struct{}
 
 func (idleKind) Attach(context.Context) (worker.Conn, error) { return nil, worker.ErrLost }
-func (idleKind) Release(context.Context, bool) error { return nil }
+func (idleKind) Release(context.Context, bool) error         { return nil }
 
 // newLogRig starts one, that is ended with the test. Step 1 of build 7 of the
 // builder b is what gets logs.
 func newLogRig(t testing.TB, o logs.Options) *logRig {
 	t.Helper()
-	r := &logRig{t: t}
-	dir, quiet := t.TempDir(), slog.New(slog.DiscardHandler)
+	r := &logRig{t: t, dir: t.TempDir()}
+	dir, quiet := r.dir, slog.New(slog.DiscardHandler)
 	conf := &config.Config{Title: "Bothy", Workers: []config.Worker{{Name: "w"}}, Builders: []config.Builder{{Name: "b", Steps: []config.Step{config.Shell("true")}}}}
 	conf.Builders[0].Source.Kind = config.SourceNone
 	if _, err := conf.Complete(); err != nil {
@@ -136,6 +139,12 @@ func (r *logRig) end(w *logs.Writer) {
 	name := r.names[w.ID()-100]
 	r.mu.Unlock()
 	r.put(store.Log{ID: w.ID(), Build: 9, Step: 1, Name: name, Ref: string(info.Ref), Lines: info.Lines, Bytes: info.Bytes, Complete: true})
+}
+
+// compressed reports whether a log lies where compressed ones do.
+func (r *logRig) compressed(id int64) bool {
+	_, err := os.Stat(filepath.Join(r.dir, "logs", "live", strconv.FormatInt(id, 10)+".log"))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // log makes a finished log of parts: "o…", "e…" and "h…" for the streams.

@@ -67,10 +67,16 @@ func newRig(t testing.TB, conf *config.Config) *rig {
 	r := &rig{t: t, as: &identity{}}
 	r.as.set("ana", config.Admin)
 	r.Runner = start(t, conf, runner.Options{Auth: r.as.get})
-	srv := httptest.NewServer(http.StripPrefix(strings.TrimSuffix(prefix, "/"), r.Handler()))
-	t.Cleanup(srv.Close)
-	r.url = srv.URL + prefix
+	r.mount()
 	return r
+}
+
+// mount serves the page below the prefix.
+func (r *rig) mount() *httptest.Server {
+	srv := httptest.NewServer(http.StripPrefix(strings.TrimSuffix(prefix, "/"), r.Handler()))
+	r.t.Cleanup(srv.Close)
+	r.url = srv.URL + prefix
+	return srv
 }
 
 // start opens and starts a Runner that is shut down with the test.
@@ -287,6 +293,13 @@ func eval[T any](b *tab, js string) T {
 		b.t.Fatalf("%s: %v", js, err)
 	}
 	return v
+}
+
+// at waits until a page, whose address is given as seen from the root, has come
+// and its script runs.
+func (b *tab) at(path string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`location.href.split("?")[0] === %q && window.bothy`, b.url+path))
 }
 
 // text is what is shown of the first element that a selector finds, "" if there

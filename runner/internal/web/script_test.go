@@ -146,10 +146,7 @@ func TestUpdatesDisturbNobody(t *testing.T) {
 // with.
 func TestStreamComesBack(t *testing.T) {
 	r := newRig(t, fleet("w1"))
-	h := http.StripPrefix(strings.TrimSuffix(prefix, "/"), r.Handler())
-	srv := httptest.NewServer(h)
-	addr := srv.Listener.Addr().String()
-	r.url = srv.URL + prefix
+	srv := r.mount()
 	b := r.tab()
 	b.open("workers/w1")
 	b.says("#live", "live")
@@ -157,10 +154,7 @@ func TestStreamComesBack(t *testing.T) {
 	r.submit(runner.Request{Builder: "test"})
 	b.says("#builds", "test #1")
 	b.says("#live", "live")
-	_ = addr
 	b.forgive("net::ERR")
-	srv.CloseClientConnections()
-	srv.Close()
 }
 
 // Without script a form leads back to its page, which says what came of it.
@@ -193,7 +187,7 @@ func TestKeyboard(t *testing.T) {
 	b.do(chromedp.KeyEvent("\x1b"))
 	b.until(`!document.querySelector("dialog[open]")`)
 	b.keys("gw")
-	b.until(`location.pathname.endsWith("/ci/workers") && document.querySelector("#list .row")`)
+	b.at("workers")
 	b.keys("j")
 	b.until(`document.activeElement.textContent === "w1"`)
 	b.keys("jx")
@@ -203,11 +197,11 @@ func TestKeyboard(t *testing.T) {
 	b.until(`document.activeElement.closest("tr").dataset.key === "w2"`)
 	eval[bool](b, `document.querySelector(".row").focus(), true`)
 	b.do(chromedp.KeyEvent("\r"))
-	b.until(`location.pathname.endsWith("/ci/workers/w1") && document.querySelector("a[rel=up]")`)
+	b.at("workers/w1")
 	b.keys("u")
-	b.until(`location.pathname.endsWith("/ci/workers") && document.querySelector("#list .row")`)
+	b.at("workers")
 	b.keys("gh")
-	b.until(`location.pathname.endsWith("/ci/") && document.querySelector("#running")`)
+	b.at("")
 	if first := eval[string](b, `document.querySelector("a,button").className`); first != "skip" {
 		t.Errorf("the first thing to come to is %q, want the link to the content", first)
 	}

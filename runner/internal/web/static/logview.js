@@ -487,10 +487,13 @@
   // Chosen lines: #L10, #L10-L20; of a build: #S2-stdio-L10.
   let chosen = null;
   function read() {
-    const m = /^#(?:(.+)-)?L(\d+)(?:-L?(\d+))?$/.exec(decodeURIComponent(location.hash));
-    const p = m && (whole ? parts.find((p) => p.key === m[1]) : parts[0]);
-    chosen = p ? {p, a: Math.min(+m[2], +(m[3] || m[2])), z: Math.max(+m[2], +(m[3] || m[2]))} : null;
-    return chosen;
+    const hash = location.hash.slice(1), lines = /^L(\d+)(?:-L?(\d+))?$/;
+    chosen = null;
+    for (const p of parts) {
+      const m = lines.exec(!whole ? hash : hash.startsWith(p.key + "-") ? hash.slice(p.key.length + 1) : "");
+      if (m) return chosen = {p, a: Math.min(+m[1], +(m[2] || m[1])), z: Math.max(+m[1], +(m[2] || m[1]))};
+    }
+    return null;
   }
   function choose(row) {
     const n = lineOf(row);
@@ -774,7 +777,8 @@
     put(get(p, k), els, first);
     for (const el of els) if (!el.classList.contains("open")) p.next = Math.max(p.next, lineOf(el) + 1);
   }
-  setWrap(params.get("wrap") ? true : store.get("wrap") === "1");
+  const narrow = matchMedia("(max-width: 45rem)").matches ? "1" : "";
+  setWrap(!!(params.get("wrap") || (store.get("wrap") ?? narrow)));
   if (follower) follower.hidden = !running();
   if (chosen) visit();
   else if (running() && !params.get("from")) letGo(true);
