@@ -445,6 +445,9 @@ func (c controlled) RunSession(ctx context.Context, req control.RunRequest, send
 	if errors.Is(err, ErrStopped) {
 		return fmt.Errorf("%w: %w", control.ErrGone, err)
 	}
+	if errors.Is(err, ErrDegraded) {
+		return &control.RefusedError{Text: err.Error(), Unable: true}
+	}
 	return err
 }
 

@@ -127,10 +127,11 @@ may stand for all workers that count made of it.`,
 		{
 			name:    "rebuild",
 			summary: "ask a running master for the same build again",
-			usage:   []string{"BUILD [--wait]"},
-			about:   `BUILD is an id, BUILDER/NUMBER, or BUILDER for its last build.`,
-			flags:   rebuildFlags,
-			run:     runRebuild,
+			usage:   []string{"BUILD [--from STEP] [--reason TEXT] [--wait]"},
+			about: `BUILD is an id, BUILDER/NUMBER, or BUILDER for its last build. With --from the steps
+before STEP are skipped: for builders that keep their directory, or work in place.`,
+			flags: rebuildFlags,
+			run:   runRebuild,
 		},
 		{
 			name:    "cancel",

@@ -29,6 +29,7 @@ func forceFlags(fs *pflag.FlagSet) {
 func rebuildFlags(fs *pflag.FlagSet) {
 	clientFlags(fs)
 	fs.String("reason", "", "why: kept and shown with the build")
+	fs.String("from", "", "name of the step to begin with")
 	waitFlag(fs)
 }
 
@@ -89,9 +90,11 @@ func runRebuild(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	var params map[string]any
-	if reason := c.text("reason"); reason != "" {
-		params = map[string]any{"reason": reason}
+	params := map[string]any{}
+	for flag, param := range map[string]string{"reason": "reason", "from": "from_step"} {
+		if text := c.text(flag); text != "" {
+			params[param] = text
+		}
 	}
 	return c.submit(ctx, m, fmt.Sprintf("builds/%d", b.ID), "rebuild", params)
 }

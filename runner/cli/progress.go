@@ -130,6 +130,12 @@ func (p *progress) apply(u control.Update) (*buildView, *stepView) {
 		}
 	case control.End:
 		p.end = &u
+		for _, b := range p.running {
+			b.elapsed = elapsed(u, b.started)
+			if u.Text != "" {
+				b.text = "its end is not on record"
+			}
+		}
 	}
 	return nil, nil
 }

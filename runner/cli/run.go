@@ -44,7 +44,7 @@ func runRun(ctx context.Context, c *call) error {
 		err = fmt.Errorf("write the output: %w", cerr)
 	}
 	switch {
-	case r.interrupted.Load() > 0:
+	case r.interrupted.Load() > 0 && !r.unrecorded:
 		return exit(exitInterrupted)
 	case err != nil:
 		return err
@@ -62,6 +62,7 @@ type run struct {
 	code        int
 	waiting     bool // for another run; said once
 	ended       bool
+	unrecorded  bool // what became of the builds is not on disk
 	client      atomic.Pointer[control.Client]
 	serving     atomic.Pointer[runner.Runner] // for other terminals, after our builds
 	hurried     bool                          // belongs to interrupts
@@ -314,13 +315,17 @@ func (r *run) session(ctx context.Context, dial func(context.Context) (net.Conn,
 			}
 			r.accepted[u.Request] = true
 		case control.End:
-			r.ended, r.code = true, u.ExitCode
+			r.ended, r.unrecorded, r.code = true, u.Text != "", u.ExitCode
 		}
 		r.display.Show(u)
 		return nil
 	})
 	var refused *control.RefusedError
-	if errors.As(err, &refused) {
+	switch {
+	case !errors.As(err, &refused):
+	case refused.Unable:
+		return &exitError{code: exitInfra, err: err}
+	default:
 		return &exitError{code: exitUsage, err: err}
 	}
 	return err

@@ -70,7 +70,7 @@ func buildControls() []control {
 			return nothingMore, c.a.Engine.StopBuild(ctx, b.ID, c.who.Name, reason)
 		},
 	}, {
-		method: "rebuild", role: config.Operator, params: []param{reasonParam},
+		method: "rebuild", role: config.Operator, params: []param{reasonParam, {"from_step", text, "name of the step to begin with; earlier ones are skipped"}},
 		doc: "ask for the same build again; the result is [bsid, {builderid: buildrequestid}]",
 		do: func(ctx context.Context, c *call, p params) ([]byte, error) {
 			reason, err := p.reason()
@@ -81,7 +81,11 @@ func buildControls() []control {
 			if err != nil {
 				return nil, err
 			}
-			tickets, err := c.a.Engine.Rebuild(ctx, b.ID, c.who.Owner(), reason)
+			from, err := p.text("from_step")
+			if err != nil {
+				return nil, err
+			}
+			tickets, err := c.a.Engine.Rebuild(ctx, b.ID, c.who.Owner(), reason, from)
 			if err != nil {
 				return nil, err
 			}

@@ -134,12 +134,15 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		if resp.StatusCode == http.StatusLocked {
 			return nil, ErrBusy
 		}
-		return nil, &RefusedError{Text: strings.TrimSpace(string(text))}
+		return nil, &RefusedError{Text: strings.TrimSpace(string(text)), Unable: resp.StatusCode == http.StatusInsufficientStorage}
 	}
 	return resp, nil
 }
 
 // RefusedError is the master's word for why it does not do what was asked.
-type RefusedError struct{ Text string }
+type RefusedError struct {
+	Text   string
+	Unable bool // nothing is wrong with what was asked
+}
 
 func (e *RefusedError) Error() string { return e.Text }

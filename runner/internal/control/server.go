@@ -133,8 +133,12 @@ func (s *Server) run(w http.ResponseWriter, req *http.Request) {
 	})
 	if err != nil && !started {
 		code := http.StatusConflict
-		if errors.Is(err, ErrGone) {
+		var refused *RefusedError
+		switch {
+		case errors.Is(err, ErrGone):
 			code = http.StatusServiceUnavailable
+		case errors.As(err, &refused) && refused.Unable:
+			code = http.StatusInsufficientStorage
 		}
 		http.Error(w, err.Error(), code)
 		return

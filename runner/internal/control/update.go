@@ -38,7 +38,7 @@ const (
 	BuildEnd  UpdateKind = "build-end" // Result, Text, Ended, LogPath; the build may be retried
 	RequestOK UpdateKind = "request"   // Result: the request is finished and on disk
 	Note      UpdateKind = "note"      // Text for the person
-	End       UpdateKind = "end"       // Result: the worst of all; nothing follows
+	End       UpdateKind = "end"       // Result: the worst of all; Text: why the ends of builds are not on disk, if so; nothing follows
 )
 
 // Update is one piece of news. Fields that make no sense for its kind are zero.

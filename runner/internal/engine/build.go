@@ -23,6 +23,7 @@ type buildRun struct {
 	b        *running // only its contexts, and as a name towards the loop
 	conf     *config.Builder
 	token    worker.Token
+	from     string // the step to begin with, until it is reached
 	conn     worker.Conn
 	far      bool // the worker is not of this machine
 	info     worker.Info

@@ -55,7 +55,7 @@ func (l *loop) flush() {
 		return
 	}
 	if err := l.finishLogs(); err != nil {
-		l.degrade(err)
+		l.notRecorded(err)
 		return
 	}
 	if l.batch.Len() == 0 && len(l.effects) == 0 && l.degraded == nil {
@@ -91,7 +91,7 @@ func (l *loop) commitDone(r commitResult) {
 	l.batch = r.job.batch
 	l.effects = append(r.job.effects, l.effects...)
 	l.logsEnded = l.logsEnded || r.job.logs
-	l.degrade(r.err)
+	l.notRecorded(r.err)
 }
 
 // recorded ends a time in which nothing could be recorded. What was recorded in
@@ -106,6 +106,9 @@ func (l *loop) recorded() {
 		l.freed, l.ballasted = false, true
 	}
 	l.log.Info("recording again", "after", l.degraded)
+	for id := range l.sessions {
+		l.tellSession(id, Event{Kind: Degraded, Time: time.Now()})
+	}
 	l.degraded = nil
 }
 
@@ -120,6 +123,7 @@ func (l *loop) degrade(err error) {
 	if !first {
 		return
 	}
+	l.degradedAt = time.Now()
 	l.log.Error("cannot record; refusing requests until it works again", "err", err)
 	if b := l.opt.Ballast; b != nil && (store.IsFull(err) || logs.DiskFull(err)) {
 		if err := b.Free(); err != nil {

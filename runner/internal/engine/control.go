@@ -150,8 +150,10 @@ func (e *Engine) CancelRequest(ctx context.Context, id int64, who, reason string
 
 // Rebuild asks for the same again: builder, properties, branch, revision,
 // priority and worker of the request that the build was for. A reason is kept
-// with the new request, behind which build it repeats.
-func (e *Engine) Rebuild(ctx context.Context, buildID int64, who, reason string) ([]*Ticket, error) {
+// with the new request, behind which build it repeats. From is the step to begin
+// with, "" for the first: earlier ones are SKIPPED, unless they always run. What
+// they made is only there if the builder keeps its directory, or works in place.
+func (e *Engine) Rebuild(ctx context.Context, buildID int64, who, reason, from string) ([]*Ticket, error) {
 	row, err := e.opt.Store.BuildByID(ctx, buildID)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("build %d: %w", buildID, ErrUnknown)
@@ -171,8 +173,11 @@ func (e *Engine) Rebuild(ctx context.Context, buildID int64, who, reason string)
 	}
 	sub := Submission{
 		Builder: req.Builder, Argv: sp.Argv, Priority: req.Priority, Properties: req.Properties, Worker: req.Worker,
-		Branch: sp.Branch, Revision: sp.Revision, Who: who,
+		Branch: sp.Branch, Revision: sp.Revision, From: from, Who: who,
 		Reason: fmt.Sprintf("rebuild of %s #%d", row.Builder, row.Number),
+	}
+	if from != "" {
+		sub.Reason += " from " + from
 	}
 	if reason != "" {
 		sub.Reason += ": " + reason

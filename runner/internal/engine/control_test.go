@@ -97,6 +97,29 @@ func TestCancelRequest(t *testing.T) {
 	})
 }
 
+// TestRebuildFromAStep: earlier steps are skipped, but those that always run, also
+// in a later attempt; such a request never stands for a whole build.
+func TestRebuildFromAStep(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, oneBuilder(step("get", "true"), step("tidy", "true", always), step("make", "true"), step("test", "true")))
+		r.start()
+		settle()
+		_, b := r.want(r.build("b"), build.Success)
+		again, err := r.e.Rebuild(t.Context(), b.ID, "ana", "", "make")
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, b := r.want(again[0], build.Success)
+		if req.Reason != "rebuild of b #1 from make" || req.CollapseKey != "" {
+			t.Errorf("%+v", req)
+		}
+		mustEqual(t, "steps", r.steps(b.ID), []string{"get skipped", "tidy success", "make success", "test success"})
+		if _, err := r.e.Rebuild(t.Context(), b.ID, "ana", "", "no such step"); !errors.Is(err, ErrUnknown) {
+			t.Errorf("from a step that is not there: %v", err)
+		}
+	})
+}
+
 // TestRebuild: the same again, whatever that was.
 func TestRebuild(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -106,7 +129,7 @@ func TestRebuild(t *testing.T) {
 		props := build.Properties{"x": {Value: "1", Source: "Command Line"}}
 		first := r.submit(Submission{Builder: "b", Properties: props, Priority: 3, Worker: "w", Branch: "next", Revision: "abc", Who: "bob", Reason: "why not"})[0]
 		_, b := r.want(first, build.Success)
-		again, err := r.e.Rebuild(t.Context(), b.ID, "ana", "")
+		again, err := r.e.Rebuild(t.Context(), b.ID, "ana", "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +137,7 @@ func TestRebuild(t *testing.T) {
 		if req.Reason != "rebuild of b #1" || req.Priority != 3 || req.Worker != "w" || req.Properties["x"] != props["x"] || b2.Properties["branch"].Value != "next" {
 			t.Errorf("%+v, %+v", req, b2.Properties)
 		}
-		if again, err = r.e.Rebuild(t.Context(), b.ID, "ana", "new compiler"); err != nil {
+		if again, err = r.e.Rebuild(t.Context(), b.ID, "ana", "new compiler", ""); err != nil {
 			t.Fatal(err)
 		}
 		req, b2 = r.want(again[0], build.Success)
@@ -123,12 +146,12 @@ func TestRebuild(t *testing.T) {
 		}
 		command := r.submit(Submission{Builder: Command, Argv: []string{"true", "a"}})[0]
 		_, b = r.want(command, build.Success)
-		if again, err = r.e.Rebuild(t.Context(), b.ID, "ana", ""); err != nil {
+		if again, err = r.e.Rebuild(t.Context(), b.ID, "ana", "", ""); err != nil {
 			t.Fatal(err)
 		}
 		_, b = r.want(again[0], build.Success)
 		mustContain(t, r.text(b.ID), "$ true a")
-		if _, err := r.e.Rebuild(t.Context(), 77, "ana", ""); !errors.Is(err, ErrUnknown) {
+		if _, err := r.e.Rebuild(t.Context(), 77, "ana", "", ""); !errors.Is(err, ErrUnknown) {
 			t.Errorf("rebuild what does not exist: %v", err)
 		}
 		mustEqual(t, "journal", r.entries(aboutRequest), []string{

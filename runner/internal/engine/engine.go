@@ -348,8 +348,9 @@ type loop struct {
 	jobs       chan commitJob
 	committed  chan commitResult
 	degraded   error
-	ballasted  bool // the ballast is in its place
-	freed      bool // it was removed, to record what ends
+	degradedAt time.Time // since when
+	ballasted  bool      // the ballast is in its place
+	freed      bool      // it was removed, to record what ends
 	retryAt    *deadline
 
 	timers timerHeap

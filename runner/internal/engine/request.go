@@ -30,6 +30,7 @@ type Submission struct {
 	Worker     string // "" for any
 	Branch     string
 	Revision   string
+	From       string // the step to begin with: earlier ones are SKIPPED, unless they always run; "": the first
 	Session    string
 	Who        string // the person who asks, for the journal; "": nobody in particular
 }
@@ -39,6 +40,7 @@ type spec struct {
 	Argv     []string `json:"argv,omitempty"`
 	Branch   string   `json:"branch,omitempty"`
 	Revision string   `json:"revision,omitempty"`
+	From     string   `json:"from,omitempty"` // the step to begin with
 }
 
 // request is a request that is not finished.
@@ -100,7 +102,7 @@ func (l *loop) submit(subs []Submission) ([]*Ticket, error) {
 // newRequest checks a submission.
 func (l *loop) newRequest(s Submission) (*request, error) {
 	r := &request{
-		spec: spec{Argv: s.Argv, Branch: s.Branch, Revision: s.Revision},
+		spec: spec{Argv: s.Argv, Branch: s.Branch, Revision: s.Revision, From: s.From},
 		done: make(chan struct{}),
 		row: store.Request{
 			Builder: s.Builder, Priority: s.Priority, Submitted: time.Now(), Reason: s.Reason,
@@ -117,6 +119,9 @@ func (l *loop) newRequest(s Submission) (*request, error) {
 		if len(s.Argv) == 0 {
 			return nil, fmt.Errorf("a command build needs a command")
 		}
+		if s.From != "" {
+			return nil, fmt.Errorf("a command has no steps to begin with: %w", ErrUnknown)
+		}
 		var err error
 		if r.conf, err = commandBuilder(s.Argv); err != nil {
 			return nil, err
@@ -125,8 +130,11 @@ func (l *loop) newRequest(s Submission) (*request, error) {
 	} else if b := l.builder(s.Builder); b == nil {
 		return nil, l.unknown("builder", s.Builder)
 	} else {
+		if s.From != "" && !hasStep(b, s.From) {
+			return nil, fmt.Errorf("builder %s has no step %q to begin with: %w", b.Name, s.From, ErrUnknown)
+		}
 		r.row.Priority = cmp.Or(s.Priority, b.Priority)
-		if s.Session == "" { // each terminal waits for its own build
+		if s.Session == "" && s.From == "" { // each terminal waits for its own build
 			r.row.CollapseKey = collapseKey(s)
 		}
 	}
@@ -135,6 +143,10 @@ func (l *loop) newRequest(s Submission) (*request, error) {
 		return nil, fmt.Errorf("encode the request: %w", err)
 	}
 	return r, nil
+}
+
+func hasStep(b *config.Builder, name string) bool {
+	return slices.ContainsFunc(b.Steps, func(st config.Step) bool { return st.Name == name })
 }
 
 // collapseKey is equal for requests of one builder that ask for the same

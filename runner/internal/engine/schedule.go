@@ -111,9 +111,12 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 	b.worker, b.conn = w, w.conn
 	run := &buildRun{
 		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, far: !w.local(), need: a.Need, mayGrow: r.row.Memory == 0,
-		row: b.row, expected: l.expected(r, hash),
+		row: b.row, expected: l.expected(r, hash), from: r.spec.From,
 	}
 	props, err := l.properties(r, b, w)
+	if run.from != "" && !hasStep(conf, run.from) { // a reload has taken it away
+		err = fmt.Errorf("there is no step %q to begin with", run.from)
+	}
 	if err != nil {
 		run.broken = err
 		props = build.Properties{}

@@ -31,6 +31,9 @@ type session struct {
 	dir    string
 	env    []string
 	keepOn bool // what has not begun is begun even after a failure
+
+	cancelled, hurried bool // hurried: and without grace
+	left               bool // it was told that its end is not on disk
 }
 
 // RunSession carries out what a terminal asks for and tells it through send, in
@@ -52,6 +55,7 @@ func (e *Engine) CancelSession(ctx context.Context, id string, c control.Cancel)
 func (l *loop) cancelSession(id string, c control.Cancel) {
 	if s := l.sessions[id]; s != nil {
 		s.keepOn = true // all are ended here, for this reason
+		s.cancelled, s.hurried = true, s.hurried || c.Now
 	}
 	for _, r := range l.requests {
 		if r.row.Session != id {
@@ -139,9 +143,13 @@ func (t *terminal) run(ctx context.Context) error {
 		delete(l.sessions, t.req.Session)
 	})
 	var tickets []*Ticket
-	err = t.e.record(ctx, func(l *loop) error {
+	err = t.e.await(ctx, func(l *loop, reply func(error)) {
+		if l.degraded != nil {
+			reply(fmt.Errorf("%w: %w", ErrDegraded, l.degraded))
+			return
+		}
 		tickets = l.openSession(t.req)
-		return nil
+		l.replyRecorded(reply, nil) // of its earlier requests, see settle
 	})
 	if err != nil {
 		return err
@@ -245,6 +253,10 @@ func (t *terminal) listen(ctx context.Context, events func(func(Event) bool)) er
 			if !ok {
 				return ErrStopped
 			}
+			if ev.Kind == unrecorded {
+				t.endUnrecorded(ev)
+				return t.err()
+			}
 			t.event(ev)
 			if len(t.waiting) == 0 {
 				t.end()
@@ -305,6 +317,9 @@ func (t *terminal) event(ev Event) {
 		u.Kind, u.Result, u.Text = control.RequestOK, ev.Request.Result, ev.Request.Text
 		delete(t.waiting, ev.Request.ID)
 		t.results = append(t.results, ev.Request.Result)
+	case Degraded:
+		t.degraded(ev)
+		return
 	default:
 		return
 	}

@@ -33,9 +33,20 @@ func (r *buildRun) runStep(st *config.Step) {
 	r.rows++
 	row := store.Step{Build: r.row.ID, Number: r.rows, Name: st.Name, Started: time.Now(), Result: build.None, Text: "running"}
 
-	doIt, err := r.condition(st.DoIf, true, nil)
+	if st.Name == r.from {
+		r.from = ""
+	}
+	skipped := outcome{result: build.Skipped}
+	early := r.from != "" && !st.Flags.AlwaysRun
+	if early {
+		skipped.text = fmt.Sprintf("the build begins with '%s'", r.from)
+	}
+	doIt, err := !early, error(nil)
+	if doIt {
+		doIt, err = r.condition(st.DoIf, true, nil)
+	}
 	if err == nil && !doIt {
-		out := r.hide(st, &row, outcome{result: build.Skipped})
+		out := r.hide(st, &row, skipped)
 		row.Completed, row.Result, row.Text = row.Started, out.result, out.describe()
 		r.e.post(func(l *loop) { l.stepEnded(r.b, row) })
 		r.take(st, out)

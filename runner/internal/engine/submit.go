@@ -43,15 +43,7 @@ func (e *Engine) Submit(ctx context.Context, subs ...Submission) ([]*Ticket, err
 			return
 		}
 		tickets = made
-		s := &submitting{answer: reply}
-		for _, k := range made {
-			s.requests = append(s.requests, k.r)
-		}
-		l.submits[s] = struct{}{}
-		l.onDisk(func() {
-			s.tell(nil)
-			l.e.post(func(l *loop) { delete(l.submits, s) })
-		})
+		l.replyRecorded(reply, made)
 	})
 	switch {
 	case err == nil:
@@ -60,6 +52,20 @@ func (e *Engine) Submit(ctx context.Context, subs ...Submission) ([]*Ticket, err
 		return nil, fmt.Errorf("the request may have been accepted: %w", err)
 	}
 	return nil, err
+}
+
+// replyRecorded replies once all so far is on disk, or after [submitPatience]
+// that it cannot be recorded; the requests of the tickets then will not run.
+func (l *loop) replyRecorded(reply func(error), tickets []*Ticket) {
+	s := &submitting{answer: reply}
+	for _, k := range tickets {
+		s.requests = append(s.requests, k.r)
+	}
+	l.submits[s] = struct{}{}
+	l.onDisk(func() {
+		s.tell(nil)
+		l.e.post(func(l *loop) { delete(l.submits, s) })
+	})
 }
 
 // refuseSubmits answers those who still wait for the disk. What they asked for

@@ -109,7 +109,12 @@ func newBuildbot(t testing.TB, p *plan) *master {
 		b, err := m.get("workers")
 		return err == nil && json.Unmarshal(b, &rows) == nil && len(rows) >= len(p.Workers)
 	}
-	t.Cleanup(func() { m.crash() })
+	t.Cleanup(func() {
+		m.crash()
+		if t.Failed() {
+			t.Logf("Buildbot's master: %s", testrig.Shorten(m.said()))
+		}
+	})
 	m.launch()
 	return m
 }

@@ -199,6 +199,9 @@ func TestScenarios(t *testing.T) {
 	})
 	table := g.compare(t, scenarios)
 	t.Logf("\n%s", table)
+	if text, err := os.ReadFile(goldenFile); !*update && ran && len(g.cells) == len(parts) && (err != nil || string(text) != table) {
+		t.Errorf("%s has other lines, too (%v)", goldenFile, err)
+	}
 	if *update && ran {
 		if err := os.WriteFile(goldenFile, []byte(table), 0o644); err != nil {
 			t.Fatal(err)

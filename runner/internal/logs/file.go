@@ -62,7 +62,7 @@ func (o *ownFile) append(y *syncer, b []byte) error {
 	}
 	if _, err := o.h.f.WriteAt(b, o.size); err != nil {
 		o.torn = err
-		return errors.Join(fmt.Errorf("write %s: %w", o.path, err), o.cut())
+		return errors.Join(err, o.cut()) // it names the file
 	}
 	o.size += int64(len(b))
 	y.mark(o.h)

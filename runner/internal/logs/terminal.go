@@ -63,11 +63,12 @@ func (t *Terminal) Draw(text []byte, pen Decoder, most int) Row {
 	for len(text) > 0 && text[len(text)-1] == '\r' {
 		text = text[:len(text)-1]
 	}
-	if pen.mode == inText && len(text) <= most && plainASCII(text) {
+	if pen.mode == inText && plainASCII(text) {
 		if len(text) == 0 {
 			return Row{}
 		}
-		return Row{Runs: []Run{{Text: string(text), Style: pen.Style}}}
+		n := min(len(text), most)
+		return Row{Runs: []Run{{Text: string(text[:n]), Style: pen.Style}}, Cut: len(text) - n}
 	}
 	t.cells = t.cells[:0]
 	row := Row{}

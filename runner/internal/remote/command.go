@@ -196,7 +196,7 @@ func (x *execution) handle(ev event) {
 	for _, it := range ev.items {
 		if it.text == nil {
 			switch it.name {
-			case "rc", "files", "failure_reason": // what somebody asks for
+			case "rc", "files", "stat", "failure_reason": // what somebody asks for
 				x.out.values[it.name] = it.value
 			}
 			continue

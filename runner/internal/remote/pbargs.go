@@ -19,6 +19,8 @@ func pbArgs(name string, args wire.Map) (_ string, _ wire.Map, file string) {
 		rename["paths"] = "dir"
 	case "listdir":
 		rename["path"] = "dir"
+	case "stat":
+		rename["path"] = "file"
 	case "upload_file", "upload_directory":
 		rename["path"], file, more = "workersrc", "writer", wire.Map{{Key: "workdir", Value: ""}}
 	case "download_file":

@@ -19,7 +19,9 @@ func TestWindowsWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, m *master, p *pipes) {
 		k := m.kind("bot")
 		var f *fakeWorker
+		dialled := make(chan struct{})
 		f, _ = dialFake(t, p, "bot", "s3cret", func(fr msgpack.Frame) bool {
+			<-dialled
 			if _, ok := fr.Message.(*msgpack.GetWorkerInfo); ok {
 				go f.send(msgpack.Frame{Seq: fr.Seq, Message: &msgpack.Response{Result: wire.Map{
 					{Key: "system", Value: "nt"}, {Key: "basedir", Value: `C:\bb`}, {Key: "version", Value: "fake"},
@@ -32,6 +34,7 @@ func TestWindowsWorker(t *testing.T) {
 			}
 			return true
 		})
+		close(dialled)
 		c := attach(t, k)
 		b := startBuild(t, c, "test", nil)
 		dir := `C:\bb\test\fresh-` + b.spec.Token.String()

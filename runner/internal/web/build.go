@@ -197,6 +197,19 @@ func (p *buildPage) Journal() ([]store.Entry, error) {
 	return got.Rows, err
 }
 
+// From are the steps that a rebuild can begin with, besides the first.
+func (p *buildPage) From() (names []string) {
+	conf := p.s.Config()
+	for i := range conf.Builders {
+		if b := &conf.Builders[i]; b.Name == p.Builder {
+			for n := 1; n < len(b.Steps); n++ {
+				names = append(names, b.Steps[n].Name)
+			}
+		}
+	}
+	return names
+}
+
 // What says what is built: branch and revision.
 func (p *buildPage) What() string {
 	var parts []string
@@ -232,7 +245,7 @@ func (c *call) rebuild(f url.Values) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tickets, err := c.s.Engine.Rebuild(c.ctx(), b.ID, c.Who.Owner(), f.Get("reason"))
+	tickets, err := c.s.Engine.Rebuild(c.ctx(), b.ID, c.Who.Owner(), f.Get("reason"), f.Get("from"))
 	if err != nil {
 		return "", err
 	}

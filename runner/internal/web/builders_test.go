@@ -139,6 +139,12 @@ func TestBuildPage(t *testing.T) {
 	b.says("#facts", "rebuild of test #1")
 	hold.open()
 	b.says("#top", "success")
+	eval[bool](b, `document.querySelector("select[name=from]").selectedIndex = 1, true`)
+	b.click("button[value=rebuild]")
+	b.says("#notes", "request 3")
+	b.open("builders/test/builds/3")
+	b.says("#steps", "the build begins with")
+	b.says("#top", "success")
 	b.click("#steps li:nth-child(2) a.row")
 	b.until(`location.pathname.includes("/steps/2/logs/")`)
 }

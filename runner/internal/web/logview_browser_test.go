@@ -65,9 +65,9 @@ func TestLogInTheBrowser(t *testing.T) {
 	b.until(inSight("L1"))
 	for range 40 {
 		eval[any](b, `(() => { document.querySelector(".lv-log").scrollBy(0, 250); return null; })()`)
+		b.until(contiguous)
 	}
-	b.until(contiguous)
-	if line := eval[float64](b, `+document.elementFromPoint(400, 400).closest(".r").id.slice(1)`); line < 530 || line > 600 {
+	if line := eval[float64](b, `+document.elementFromPoint(400, 400).closest(".r").id.slice(1)`); line < 540 || line > 580 {
 		t.Errorf("10,000 pixels further down is line %v", line)
 	}
 	for range 60 {
@@ -83,18 +83,18 @@ func TestLogInTheBrowser(t *testing.T) {
 	b.open(at)
 	b.until(ready)
 	b.keys("/")
-	b.type_("#q", "line 77777\r")
+	b.type_("#q", "line 7777\r")
 	b.says(".lv-state", "1 of 11 lines match")
-	b.until(inSight("L77778")) // line 1 is the command
-	b.says("#L77778 mark", "line 77777")
+	b.until(inSight("L7778")) // line 1 is the command
+	b.says("#L7778 mark", "line 7777")
 	b.do(chromedp.Click(chromedp.CSS("[data-do=wrap]"))) // away from the field
 	b.keys("n")
 	b.says(".lv-state", "2 of 11")
-	b.until(inSight(`L77771`) + " || " + inSight("L777701") + " || " + contiguous)
+	b.until(inSight("L77771"))
 	b.keys("NN")
 	b.says(".lv-state", "11 of 11")
 	b.until(contiguous)
-	b.until(`new URL(location).searchParams.get("q") === "line 77777"`)
+	b.until(`new URL(location).searchParams.get("q") === "line 7777"`)
 	b.keys("w")
 
 	b.keys("e")

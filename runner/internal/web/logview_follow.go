@@ -27,7 +27,9 @@ const (
 	tailRush = 250 * time.Millisecond
 	// tailShare bounds what a tail takes of a processor: it rests so many times
 	// as long as it works.
-	tailShare = 30
+	tailShare = 20
+	// tailMost is the most it rests.
+	tailMost = time.Second
 	// maxFollowers bounds open streams.
 	maxFollowers = 4096
 	// followBeat is how often something is sent when nothing happens, so that
@@ -162,7 +164,7 @@ func (t *tail) follow(ctx context.Context, rd *logs.Reader, rows *rowWriter) {
 			t.publish(next)
 			return
 		}
-		rest := max(tailPause, tailShare*time.Since(began))
+		rest := min(max(tailPause, tailShare*time.Since(began)), tailMost)
 		if rush {
 			rest = max(rest, tailRush)
 		}

@@ -40,6 +40,7 @@ var shown = []struct {
 	{"requests", "requests", "#waiting .row"},
 	{"schedulers", "schedulers", "#list .row"},
 	{"settings", "settings", "#all dl"},
+	{"journal", "journal", "#list tr"},
 }
 
 // busy is a rig in which everything that pages show is there: builds that run,
@@ -251,8 +252,14 @@ func TestWeight(t *testing.T) {
 		_, packed := r.get(p.path, zipped)
 		weight := len(packed)
 		parts := map[string]int{"page": weight}
-		for _, m := range regexp.MustCompile(`(?:src|href)="([^"]*/static/[^"]+)"`).FindAllStringSubmatch(page, -1) {
-			u, err := here.Parse(html.UnescapeString(m[1]))
+		for _, m := range regexp.MustCompile(`(?:src|href|data-worker)="([^"]*\bstatic/[^"]+)"`).FindAllStringSubmatch(page, -1) {
+			from := here
+			if strings.HasPrefix(m[0], "data-worker") { // as seen from the root
+				if from, err = url.Parse(r.url); err != nil {
+					t.Fatal(err)
+				}
+			}
+			u, err := from.Parse(html.UnescapeString(m[1]))
 			if err != nil {
 				t.Fatal(err)
 			}

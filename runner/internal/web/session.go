@@ -222,6 +222,7 @@ func (s *Web) postLogin(w http.ResponseWriter, r *http.Request, acc *Access) {
 	if acc.Logout != nil {
 		acc.Logout(r) // the session before, which the browser forgets now
 	}
+	s.log.Info("login", "user", f.Get("user"), "from", r.RemoteAddr)
 	http.SetCookie(w, s.cookie(r, id, int(sessionTime/time.Second)))
 	c.redirect("./" + within(f.Get("next")))
 }

@@ -16,13 +16,23 @@ var spans = []struct {
 }{{"1h", time.Hour}, {"6h", 6 * time.Hour}, {"24h", 24 * time.Hour}, {"7d", 7 * 24 * time.Hour}}
 
 const (
-	defaultSpan = 6 * time.Hour
 	// timelineWidth is how wide a timeline is drawn; it is stretched to its place.
 	timelineWidth   = 1000
 	timelineEntries = 500
 	timelineBuilds  = 500
 	maxLanes        = 8
 )
+
+// spanOf is the length of time of that name; without one the shortest that holds
+// all there is to know of a worker of that age, but not more than a day.
+func spanOf(name string, age time.Duration) time.Duration {
+	for _, s := range spans {
+		if s.Name == name || name == "" && (age <= s.Time || s.Time == 24*time.Hour) {
+			return s.Time
+		}
+	}
+	return spans[0].Time
+}
 
 // stretch is a piece of time in a lane.
 type stretch struct {
@@ -67,8 +77,7 @@ func (p *workerPage) Timeline() (*timeline, error) {
 	t := &timeline{Now: p.Now, From: p.Now.Add(-p.Span)}
 	page, err := p.s.Store.SelectJournal(p.ctx(), store.Select{
 		Where: []store.Cond{
-			{Field: "kind", Op: store.Eq, Values: []any{"worker"}}, {Field: "name", Op: store.Eq, Values: []any{p.Name}},
-			{Field: "time", Op: store.Ge, Values: []any{t.From.Unix()}},
+			is("kind", "worker"), is("name", p.Name), {Field: "time", Op: store.Ge, Values: []any{t.From.Unix()}},
 		},
 		Order: []store.Sort{{Field: "entryid", Desc: true}}, Limit: timelineEntries,
 	})
@@ -91,7 +100,7 @@ func (p *workerPage) Timeline() (*timeline, error) {
 		}
 	}
 	builds, err := p.s.Store.SelectBuilds(p.ctx(), store.Select{
-		Where: []store.Cond{{Field: "worker", Op: store.Eq, Values: []any{p.Name}}},
+		Where: []store.Cond{is("worker", p.Name)},
 		Order: []store.Sort{{Field: "buildid", Desc: true}}, Limit: timelineBuilds,
 	})
 	if err != nil {

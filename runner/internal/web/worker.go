@@ -26,7 +26,6 @@ const (
 type workerPage struct {
 	*call
 	workerRow
-	row  store.Worker
 	Span time.Duration // of the timeline
 }
 
@@ -38,15 +37,9 @@ func (c *call) workerPage() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &workerPage{call: c, workerRow: c.workerRow(v, row), row: row, Span: defaultSpan}
-	if s := c.r.URL.Query().Get("span"); s != "" {
-		for _, span := range spans {
-			if span.Name == s {
-				p.Span = span.Time
-			}
-		}
-	}
-	return p, nil
+	return &workerPage{
+		call: c, workerRow: c.workerRow(v, row), Span: spanOf(c.r.URL.Query().Get("span"), c.Now.Sub(row.Configured)),
+	}, nil
 }
 
 // offer is an action as a button.
@@ -123,16 +116,6 @@ func (p *workerPage) Usage() ([]usage, error) {
 	return list, err
 }
 
-// logged is a line of the journal, with the build that caused it.
-type logged struct {
-	store.Entry
-	Number  int64 // of that build, 0: there is none
-	Builder string
-}
-
-// Words are what happened, in words.
-func (l logged) Words() string { return strings.ReplaceAll(l.What, "-", " ") }
-
 // Journal is what happened to the worker, the newest first.
 func (p *workerPage) Journal() ([]logged, error) { return p.entries(workerJournal, "") }
 
@@ -142,24 +125,11 @@ func (p *workerPage) Quarantines() ([]logged, error) {
 }
 
 func (p *workerPage) entries(limit int, what string) ([]logged, error) {
-	where := []store.Cond{{Field: "kind", Op: store.Eq, Values: []any{"worker"}}, {Field: "name", Op: store.Eq, Values: []any{p.Name}}}
+	where := []store.Cond{is("kind", "worker"), is("name", p.Name)}
 	if what != "" {
-		where = append(where, store.Cond{Field: "what", Op: store.Eq, Values: []any{what}})
+		where = append(where, is("what", what))
 	}
-	page, err := p.s.Store.SelectJournal(p.ctx(), store.Select{
-		Where: where, Order: []store.Sort{{Field: "entryid", Desc: true}}, Limit: limit,
-	})
-	var all []logged
-	for _, e := range page.Rows {
-		l := logged{Entry: e}
-		if e.Build != 0 {
-			if b, err := p.s.Store.BuildByID(p.ctx(), e.Build); err == nil { // else it was removed since
-				l.Number, l.Builder = b.Number, b.Builder
-			}
-		}
-		all = append(all, l)
-	}
-	return all, err
+	return p.logged(where, limit)
 }
 
 // Mails are those about the worker, the newest first.
@@ -168,7 +138,7 @@ func (p *workerPage) Mails() ([]store.Mail, error) {
 }
 
 func (s *Web) mailsAbout(c *call, name string, limit int) ([]store.Mail, error) {
-	where := []store.Cond{{Field: "worker", Op: store.Eq, Values: []any{name}}}
+	where := []store.Cond{is("worker", name)}
 	if name == "" {
 		where = []store.Cond{{Field: "kind", Op: store.In, Values: []any{"missing", "return"}}}
 	}

@@ -227,5 +227,6 @@ func testMail(c *call, f url.Values) (string, error) {
 	if err != nil {
 		return "", conflict("no test mail was sent: %v", err)
 	}
+	c.s.log.Info("test mail", "to", to, "by", c.Who.Name)
 	return "the relay has accepted a test mail to " + to + ": " + said, nil
 }

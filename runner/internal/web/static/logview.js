@@ -14,7 +14,7 @@
   const patience = 25000; // logview_follow.go: something comes every 10 s
   const params = new URLSearchParams(location.search);
   let parts = JSON.parse(lv.dataset.parts), over = lv.dataset.over === "1";
-  let unit = 18, list = [], top = 0, room = 0, expected = 0, follow = false, target = null, query = "";
+  let unit = 18, list = [], top = 0, room = 0, expected = 0, follow = false, target = null, was = 0, query = "";
   const cache = new Map();
   const number = (n) => n.toLocaleString("en").replaceAll(",", "\u202f");
   const set = (el, text) => { if (el && el.textContent !== text) el.textContent = text; };
@@ -247,12 +247,15 @@
     const y = box.scrollTop;
     if (Math.abs(y - expected) > 1.5) target = null;
     if (y < expected - 1.5 && follow && y + seen() < room - 2 * unit) letGo(false);
+    const by = y - expected;
     expected = y;
     if (list.length && (y + seen() < top - 1 || y > top + total() + 1)) {
-      const n = rows() - seen() / unit, row = Math.max(0, Math.floor(y / Math.max(1, room - seen()) * n)), b = at(row);
+      const n = rows() - seen() / unit, near = Math.abs(by) < 5 * seen(); // a wheel; else it is the scroll bar
+      const row = Math.max(0, Math.min(rows() - 1, Math.floor(near ? was + by / unit : y / Math.max(1, room - seen()) * n))), b = at(row);
       show(b, y - (row - before(b.p, b.k)) * unit);
     }
     fill();
+    was = topRow();
     if (running() && !follow && atEnd()) letGo(true);
     clearTimeout(still);
     still = setTimeout(settle, 200);
