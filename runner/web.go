@@ -62,7 +62,7 @@ func (r *Runner) interfaces(acc web.Access) http.Handler {
 		mux.Handle(path, programs)
 	}
 	mux.Handle("/", r.page.Handler(acc))
-	return mux
+	return guarded(r.log, mux)
 }
 
 // Serve answers HTTP on ln as the [web] table of the configuration says: its
@@ -224,10 +224,10 @@ func (w *webHandler) handler() http.Handler {
 // trusted is the interface on the control socket: only this user and root can
 // connect, and they may do everything.
 func (r *Runner) trusted() http.Handler {
-	return r.api.Handler(api.Access{Identify: func(req *http.Request) (api.Identity, error) {
+	return guarded(r.log, r.api.Handler(api.Access{Identify: func(req *http.Request) (api.Identity, error) {
 		name, err := url.QueryUnescape(req.Header.Get(control.UserHeader))
 		return api.Identity{Name: name, Role: config.Admin}, err
-	}})
+	}}))
 }
 
 // newAPI makes the HTTP interfaces of an engine that was made.

@@ -31,8 +31,14 @@ func (c *Config) LocalWorkers() []Worker {
 	return slices.DeleteFunc(c.AllWorkers(), func(w Worker) bool { return w.Kind != WorkerLocal })
 }
 
+// needsLocal reports whether only local workers can run the builder.
+func (b *Builder) needsLocal() bool {
+	return b.Source.Kind == SourceTree || b.Source.Kind == SourceCopy || slices.ContainsFunc(b.Steps, func(s Step) bool { return s.Func != "" })
+}
+
 // WorkersOf returns the names of the workers that may run a builder, in the
-// order of the configuration. Members of a group are named one by one.
+// order of the configuration: only local ones if it needs the master's process or
+// files. Members of a group are named one by one.
 func (c *Config) WorkersOf(builder string) []string {
 	i := slices.IndexFunc(c.Builders, func(b Builder) bool { return b.Name == builder })
 	if i < 0 {
@@ -42,6 +48,9 @@ func (c *Config) WorkersOf(builder string) []string {
 	var names []string
 	for j := range c.Workers {
 		w := &c.Workers[j]
+		if w.Kind != WorkerLocal && w.Kind != "" && b.needsLocal() {
+			continue
+		}
 		whole := len(b.Workers) == 0 || slices.Contains(b.Workers, w.Name)
 		switch {
 		case whole && w.isGroup():

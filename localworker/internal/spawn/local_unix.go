@@ -139,15 +139,22 @@ func errno(err error) int64 {
 }
 
 // startText says what the kernel's one number for all of fork, chdir and
-// execve was about.
+// execve was about, "" for the program as the command named it.
 func startText(r *request, err error) string {
 	if st, e := os.Stat(r.dir); e != nil || !st.IsDir() {
 		return "working directory " + r.dir
 	}
+	named := len(r.argv) > 0 && r.argv[0] == r.path
 	if err == unix.ENOENT {
 		if _, e := os.Stat(r.path); e == nil {
+			if named {
+				return "its interpreter"
+			}
 			return "interpreter of " + r.path
 		}
+	}
+	if named {
+		return ""
 	}
 	return "execute " + r.path
 }

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -193,8 +194,11 @@ func (r *running) ended(e event) {
 }
 
 func startReason(e event) error {
-	if e.errno == 0 {
-		return fmt.Errorf("%s", e.text)
+	switch {
+	case e.errno == 0:
+		return errors.New(e.text)
+	case e.text == "":
+		return syscall.Errno(e.errno)
 	}
 	return fmt.Errorf("%s: %w", e.text, syscall.Errno(e.errno))
 }

@@ -156,7 +156,7 @@ func TestCannotStart(t *testing.T) {
 		defer end(t, b)
 		dir := t.TempDir()
 		os.Chmod(filepath.Dir(dir), 0o755)
-		for name, text := range map[string]string{"plain": "x", "script": "#!/nowhere/sh\n"} {
+		for name, text := range map[string]string{"plain": "x", "bad-script": "#!/nowhere/sh\n"} {
 			mode := os.FileMode(0o755)
 			if name == "plain" {
 				mode = 0o644
@@ -170,15 +170,16 @@ func TestCannotStart(t *testing.T) {
 			dir  string
 			want string
 		}{
-			{[]string{"no-such-program"}, "/", `start "no-such-program": executable not found in PATH "/bin:/usr/bin"`},
-			{[]string{"/no/such/program"}, "/", `start "/no/such/program": execute /no/such/program: no such file or directory`},
-			{[]string{dir + "/plain"}, "/", `execute ` + dir + `/plain: permission denied`},
-			{[]string{dir + "/script"}, "/", `interpreter of ` + dir + `/script: no such file or directory`},
+			{[]string{"no-such-program"}, "/", `start "no-such-program": executable not found in PATH "/bin:/usr/bin:` + dir + `"`},
+			{[]string{"/no/such/program"}, "/", `start "/no/such/program": no such file or directory`},
+			{[]string{dir + "/plain"}, "/", `start "` + dir + `/plain": permission denied`},
+			{[]string{dir + "/bad-script"}, "/", `start "` + dir + `/bad-script": its interpreter: no such file or directory`},
+			{[]string{"bad-script"}, "/", `start "bad-script": interpreter of ` + dir + `/bad-script: no such file or directory`},
 			{[]string{"sh", "-c", ":"}, dir + "/missing", `start "sh": working directory ` + dir + `/missing: no such file or directory`},
 			{[]string{"sh"}, "here", `directory "here" is not absolute`},
 			{nil, "/", "no program given"},
 		} {
-			_, err := b.Run(t.Context(), worker.Command{Argv: c.argv, Dir: c.dir, Env: []string{"PATH=/bin:/usr/bin"}}, &record{})
+			_, err := b.Run(t.Context(), worker.Command{Argv: c.argv, Dir: c.dir, Env: []string{"PATH=/bin:/usr/bin:" + dir}}, &record{})
 			var se *spawn.StartError
 			if !errors.As(err, &se) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%q in %s: %v, want %q", c.argv, c.dir, err, c.want)

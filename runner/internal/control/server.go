@@ -65,7 +65,7 @@ func NewServer(m Master, rest http.Handler, log *slog.Logger) *Server {
 	}
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), // panics: nobody but our own programs connects,
 	}
 	return s
 }

@@ -25,7 +25,6 @@ type buildRun struct {
 	token    worker.Token
 	from     string // the step to begin with, until it is reached
 	conn     worker.Conn
-	far      bool // the worker is not of this machine
 	info     worker.Info
 	need     worker.Need
 	mayGrow  bool // the request was not yet run again for want of memory

@@ -36,9 +36,6 @@ type StepCall struct {
 // its context loses its fence, so that what it still writes is refused, and
 // keeps the build's slot until it returns.
 func (r *buildRun) goStep(ctx context.Context, st *config.Step, sl *stepLog) outcome {
-	if r.far { // its directory and processes are elsewhere
-		return outcome{result: build.Exception, cause: build.CauseConfig, text: fmt.Sprintf("the Go step %q needs a local worker, and %s is none", st.Func, r.row.Worker)}
-	}
 	f := r.e.opt.Steps[st.Func]
 	if f == nil {
 		return outcome{result: build.Exception, cause: build.CauseConfig, text: fmt.Sprintf("this program has no step function %q", st.Func)}

@@ -110,7 +110,7 @@ func (l *loop) start(r *request, a queue.Assignment, slot any, release func(), n
 	w := l.workers[a.Worker]
 	b.worker, b.conn = w, w.conn
 	run := &buildRun{
-		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, far: !w.local(), need: a.Need, mayGrow: r.row.Memory == 0,
+		e: l.e, conf: conf, token: b.row.Token, b: b, conn: w.conn, need: a.Need, mayGrow: r.row.Memory == 0,
 		row: b.row, expected: l.expected(r, hash), from: r.spec.From,
 	}
 	props, err := l.properties(r, b, w)

@@ -122,7 +122,9 @@ func newBuildbot(t testing.TB, p *plan) *master {
 // launch starts the master, anew after crash.
 func (m *master) launch() {
 	m.t.Helper()
-	m.Process = m.scene.Start(m.args...)
+	m.Process = m.scene.Prepare(m.args...)
+	m.Cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // if the tests are killed
+	m.Process.Launch()
 	until(m.t, "the master does not answer", func() bool {
 		select {
 		case <-m.Ended:

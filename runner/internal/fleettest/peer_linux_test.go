@@ -99,7 +99,9 @@ func startPeer(t testing.TB, b breed, m *master, name string) *peer {
 
 func (p *peer) launch() {
 	p.t.Helper()
-	p.Process = p.scene.Start(p.args...)
+	p.Process = p.scene.Prepare(p.args...)
+	p.Cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // if the tests are killed
+	p.Process.Launch()
 }
 
 // kill ends the process at once.

@@ -21,7 +21,7 @@ var _ worker.Fetcher = (*Build)(nil)
 func (b *Build) Find(ctx context.Context, patterns []worker.Pattern, limit int) ([]string, bool, error) {
 	found := map[string]bool{}
 	for _, p := range patterns {
-		path := b.c.facts.paths.join(wild(b.dir), wild(p.Parts()...))
+		path := b.c.facts.paths.join(anyOf.Replace(b.dir), wild(p.Parts()...))
 		out, err := b.do(ctx, "glob", wire.Map{{Key: "path", Value: path}}, p.String())
 		if err != nil {
 			return nil, false, err
@@ -44,6 +44,9 @@ func (b *Build) Find(ctx context.Context, patterns []worker.Pattern, limit int) 
 	slices.Sort(names)
 	return names[:min(len(names), limit)], len(names) > limit, nil
 }
+
+// anyOf makes a pattern of Python's out of a path.
+var anyOf = strings.NewReplacer("*", "?", "[", "?")
 
 // wild returns a pattern of Python's that fits at least what one of ours fits:
 // what the two write differently becomes any character.
@@ -107,7 +110,7 @@ func (b *Build) Fetch(ctx context.Context, name string, w io.Writer, limit int64
 	}
 	st, err := wire.List(out.values["stat"])
 	if err != nil || len(st) == 0 {
-		return fmt.Errorf("stat %s: the worker says no mode: %w", name, err)
+		return errors.Join(fmt.Errorf("stat %s: the worker says no mode", name), err)
 	}
 	mode, err := wire.Int(st[0])
 	if err != nil {

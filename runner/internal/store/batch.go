@@ -20,7 +20,11 @@ type Batch struct {
 	mails      rows[int64, Mail]
 	entries    rows[int64, Entry]
 
-	dropBuilds, dropRequests, dropLogs, dropMails, dropEntries rows[int64, int64]
+	artifacts   rows[numberedKey, Artifact]
+	testRuns    rows[numberedKey, TestRun]
+	failedTests rows[numberedKey, FailedTest]
+
+	dropBuilds, dropRequests, dropLogs, dropMails, dropEntries, dropArtifacts rows[int64, int64]
 
 	unwritable []error // values that cannot be stored
 }
@@ -119,7 +123,7 @@ func (b *Batch) PutEntry(r *Entry) {
 	b.entries.put(r.ID, row)
 }
 
-// DeleteBuilds removes builds with their steps and logs. In one batch removal
+// DeleteBuilds removes builds with their steps, logs, artifacts and tests. In one batch removal
 // wins over every put. Ids that do not exist are no error.
 func (b *Batch) DeleteBuilds(ids ...int64) { putIDs(&b.dropBuilds, ids) }
 
@@ -148,11 +152,15 @@ func (b *Batch) Merge(newer *Batch) {
 	b.schedulers.merge(&newer.schedulers)
 	b.mails.merge(&newer.mails)
 	b.entries.merge(&newer.entries)
+	b.artifacts.merge(&newer.artifacts)
+	b.testRuns.merge(&newer.testRuns)
+	b.failedTests.merge(&newer.failedTests)
 	b.dropBuilds.merge(&newer.dropBuilds)
 	b.dropRequests.merge(&newer.dropRequests)
 	b.dropLogs.merge(&newer.dropLogs)
 	b.dropMails.merge(&newer.dropMails)
 	b.dropEntries.merge(&newer.dropEntries)
+	b.dropArtifacts.merge(&newer.dropArtifacts)
 	b.unwritable = append(b.unwritable, newer.unwritable...)
 }
 
@@ -160,6 +168,7 @@ func (b *Batch) Merge(newer *Batch) {
 func (b *Batch) Len() int {
 	return len(b.requests.list) + len(b.builds.list) + len(b.steps.list) + len(b.logs.list) + len(b.meta.list) +
 		len(b.workers.list) + len(b.builders.list) + len(b.schedulers.list) + len(b.mails.list) + len(b.entries.list) +
+		len(b.artifacts.list) + len(b.testRuns.list) + len(b.failedTests.list) + len(b.dropArtifacts.list) +
 		len(b.dropBuilds.list) + len(b.dropRequests.list) + len(b.dropLogs.list) + len(b.dropMails.list) + len(b.dropEntries.list)
 }
 

@@ -60,6 +60,9 @@ func (w *writer) write(b *Batch) error {
 	each(w, &b.schedulers, w.scheduler)
 	each(w, &b.mails, w.mail)
 	each(w, &b.entries, w.entry)
+	each(w, &b.artifacts, w.artifact)
+	each(w, &b.testRuns, w.testRun)
+	each(w, &b.failedTests, w.failedTest)
 	if w.err != nil {
 		return w.err
 	}
@@ -203,6 +206,11 @@ func (w *writer) remove(b *Batch) error {
 			return fmt.Errorf("remove log %d: %w", id, err)
 		}
 	}
+	for _, id := range b.dropArtifacts.list {
+		if err := w.s.run(w.ctx, `DELETE FROM artifacts WHERE build = ?`, id); err != nil {
+			return fmt.Errorf("remove artifacts of build %d: %w", id, err)
+		}
+	}
 	for _, id := range b.dropMails.list {
 		if err := w.s.run(w.ctx, `DELETE FROM mails WHERE id = ? AND done <> 0`, id); err != nil {
 			return fmt.Errorf("remove mail %d: %w", id, err)
@@ -254,7 +262,10 @@ func (w *writer) removeBuild(id int64) error {
 	if err := w.s.run(w.ctx, `DELETE FROM steps WHERE build = ?`, id); err != nil {
 		return err
 	}
-	return w.s.run(w.ctx, `DELETE FROM logs WHERE build = ?`, id)
+	if err := w.s.run(w.ctx, `DELETE FROM logs WHERE build = ?`, id); err != nil {
+		return err
+	}
+	return w.removeKept(id)
 }
 
 // refuse notes a row that the database would not take; query says what it

@@ -15,6 +15,9 @@ type Retention struct {
 	Builds int
 	// LogsBefore: logs of builds that ended before it may go; zero: all stay.
 	LogsBefore time.Time
+	// ArtifactsBefore: artifacts of builds that ended before it may go, as far as
+	// they are no younger than Logs that go; zero: all stay.
+	ArtifactsBefore time.Time
 	// RecordsBefore: lines of the journal and settled mails from before it may
 	// go, but for the newest 1,000 of each; zero: all stay.
 	RecordsBefore time.Time
@@ -24,13 +27,15 @@ type Retention struct {
 }
 
 // Expired is what may be removed: put it into a [Batch], commit, then remove
-// what the logs' Ref fields name. In this order a crash leaves at worst bytes
+// what the logs' Ref fields and Artifacts name. In this order a crash leaves at worst bytes
 // that no row names.
 type Expired struct {
 	Builds   []int64
 	Requests []int64 // of which no build is left
 	// Logs are those of Builds, and the oldest of those that may go.
 	Logs []Log
+	// Artifacts are those of further builds; those of Builds go with them.
+	Artifacts []KeptFiles
 	// Mails and Entries are records of what happened.
 	Mails   []int64
 	Entries []int64
@@ -38,7 +43,7 @@ type Expired struct {
 
 // Len returns how much there is to remove.
 func (e *Expired) Len() int {
-	return len(e.Builds) + len(e.Requests) + len(e.Logs) + len(e.Mails) + len(e.Entries)
+	return len(e.Builds) + len(e.Requests) + len(e.Logs) + len(e.Artifacts) + len(e.Mails) + len(e.Entries)
 }
 
 // Empty reports whether there is nothing to remove.
@@ -51,6 +56,9 @@ func (e *Expired) Batch() *Batch {
 	b.DeleteRequests(e.Requests...)
 	for _, l := range e.Logs {
 		b.DeleteLogs(l.ID)
+	}
+	for _, k := range e.Artifacts {
+		b.DeleteArtifacts(k.Build)
 	}
 	b.DeleteMails(e.Mails...)
 	b.DeleteEntries(e.Entries...)
@@ -96,6 +104,11 @@ func (s *Store) expired(ctx context.Context, q querier, r Retention) (e Expired,
 			if !slices.Contains(e.Builds, l.Build) {
 				e.Logs = append(e.Logs, l)
 			}
+		}
+	}
+	if !r.ArtifactsBefore.IsZero() {
+		if e.Artifacts, err = oldArtifacts(ctx, q, r, e.Logs); err != nil {
+			return e, err
 		}
 	}
 	if !r.RecordsBefore.IsZero() {

@@ -239,6 +239,10 @@ func (s *Web) follow() (stop func(), err error) {
 // files; each message after it has a version as its id and names topics.
 func (s *Web) serveLive(w http.ResponseWriter, r *http.Request) {
 	c := s.call(w, r, &Access{}, nil)
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Type", "text/event-stream")
+		return
+	}
 	st, err := s.live.join()
 	if err != nil {
 		c.fail(err)

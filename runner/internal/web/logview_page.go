@@ -71,9 +71,6 @@ func (s *Web) serveLines(c *call) error {
 		return err
 	}
 	c.w.Header().Set("X-Lines", itoa(p.Info.Lines))
-	if p.Info.Finished {
-		c.w.Header().Set("X-Finished", "1")
-	}
 	c.send(http.StatusOK, "text/html; charset=utf-8", html)
 	return nil
 }

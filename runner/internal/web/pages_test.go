@@ -41,6 +41,11 @@ var shown = []struct {
 	{"schedulers", "schedulers", "#list .row"},
 	{"settings", "settings", "#all dl"},
 	{"journal", "journal", "#list tr"},
+	{"log", "builders/lint/builds/1/steps/1/logs/stdio", "#lv[data-ready] .r"},
+	{"running-log", "builders/test/builds/1/steps/2/logs/stdio?times=absolute", "#lv[data-ready] .r"},
+	{"found-in-log", "builders/lint/builds/1/steps/1/logs/stdio?q=script", "#lv[data-ready] mark"},
+	{"build-log", "builders/lint/builds/1/log", "#lv[data-ready] .r"},
+	{"log-line", "builders/lint/builds/1/steps/1/logs/stdio/line?from=3", "h1"},
 }
 
 // busy is a rig in which everything that pages show is there: builds that run,
@@ -148,7 +153,7 @@ func TestNothingIsMarkup(t *testing.T) {
 		if n := eval[int](b, `[...document.scripts].filter((s) => !s.src).length`); n != 0 {
 			t.Errorf("%s: %d scripts are in the page itself", p.name, n)
 		}
-		if n := eval[int](b, `document.querySelectorAll("[style]").length`); n != 0 {
+		if n := eval[int](b, `document.querySelectorAll("[style]:not(.lv-log *)").length`); n != 0 {
 			t.Errorf("%s: %d elements have a style of their own", p.name, n)
 		}
 		if strings.Contains(b.text("body"), evil) {
@@ -178,6 +183,38 @@ func TestAxe(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Nor have the login, the list of keys, and what asks before something is done.
+func TestAxeElsewhere(t *testing.T) {
+	axe := axeCore(t)
+	r := serve(t, guarded(t, "ana"))
+	b := r.tab()
+	look := func(what string) {
+		t.Helper()
+		for _, f := range b.axe(axe) {
+			t.Errorf("%s: %s", what, f)
+		}
+	}
+	b.open("login")
+	look("login")
+	b.type_("[name=user]", "ana")
+	b.type_("[name=password]", "correct horse")
+	b.click(".login .primary")
+	b.at("")
+	b.keys("?")
+	b.says("#keymap[open]", "next, previous row")
+	look("list of keys")
+	b.open("workers")
+	b.says("#list", "w1")
+	b.click(row("w1") + " input")
+	look("a worker is chosen")
+	b.click("#act [value=kill]")
+	b.says("dialog[open]", "Force shutdown")
+	look("question")
+	b.open("nothing/here")
+	look("no page")
+	b.forgive("404")
 }
 
 // axe returns what axe-core finds wrong with the page.

@@ -19,21 +19,12 @@ type mark struct {
 	Until  time.Time // zero: nothing is over by itself
 	By     string    // who wanted it
 	Reason string
-	Build  int64 // that tries a worker after its quarantine
 }
 
 // workerState is all that is so of a worker.
 type workerState struct {
 	Marks []mark
 	Bad   bool // somebody should look after it
-}
-
-// Words are the marks, for searching.
-func (s workerState) Words() (all []string) {
-	for _, m := range s.Marks {
-		all = append(all, m.Word)
-	}
-	return all
 }
 
 // stateOf says what is so of a worker, the most important thing first.
@@ -60,7 +51,7 @@ func stateOf(v *engine.WorkerView) workerState {
 	case worker.QuarantineTrial:
 		add(true, mark{Icon: "canary", Word: "canary next", Since: q.Since, Reason: q.Reason})
 	case worker.QuarantineTesting:
-		add(true, mark{Icon: "canary", Word: "canary runs", Since: q.Since, Reason: q.Reason, Build: q.Canary})
+		add(true, mark{Icon: "canary", Word: "canary runs", Since: q.Since, Reason: q.Reason})
 	}
 	if p := s.Paused; p.Set() {
 		add(true, mark{Icon: "paused", Word: "paused", Since: p.Since, By: p.By, Reason: p.Reason})
@@ -72,7 +63,7 @@ func stateOf(v *engine.WorkerView) workerState {
 	case worker.LinkConnected:
 		add(false, mark{Icon: "connected", Word: "connected", Since: s.LinkSince})
 	case worker.LinkHeld:
-		add(true, mark{Icon: "offline", Word: "cut off", Since: s.LinkSince, Reason: cmp.Or(s.Why, s.Loss.Reason)})
+		add(true, mark{Icon: "offline", Word: "cut off", Since: s.LinkSince, Until: s.HeldUntil, Reason: cmp.Or(s.Why, s.Loss.Reason)})
 	case worker.LinkEnding:
 		add(false, mark{Icon: "stopped", Word: "ending", Since: s.End.Since, By: s.End.By, Reason: s.End.Reason})
 	case worker.LinkStopped:
@@ -95,15 +86,15 @@ func sensible(v *engine.WorkerView, now time.Time) []worker.Action {
 		return nil
 	}
 	return slices.DeleteFunc(worker.Actions(), func(a worker.Action) bool {
-		if a == worker.Pause && v.State.Paused.Set() {
-			return true
+		if a == worker.Pause && v.State.Paused.Set() || a == worker.Stop && v.State.Link == worker.LinkEnding {
+			return true // it is so already
 		}
 		_, effects := worker.Step(v.State, a.Event("", ""), now)
 		return len(effects) == 0 || effects[0].Kind == worker.EffectRefused
 	})
 }
 
-// actionNames are what actions are called on buttons.
+// actionName is what an action is called on its button.
 func actionName(a worker.Action) string {
 	switch a {
 	case worker.Pause:

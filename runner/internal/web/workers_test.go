@@ -144,11 +144,13 @@ func TestWorkerSearch(t *testing.T) {
 func TestManyWorkers(t *testing.T) {
 	c := &config.Config{Builders: []config.Builder{builder("test", "true")}, Workers: []config.Worker{{Name: "w", Count: 250}}}
 	r := newRig(t, c)
-	_, page := r.get("workers")
-	if n := strings.Count(page, `class="row name"`); n != 100 || !strings.Contains(page, "from=100") {
+	b := r.tab()
+	b.open("workers")
+	b.says("#list", "250 workers")
+	if n := eval[int](b, `document.querySelectorAll("#list .row").length`); n != 100 || !strings.Contains(b.text("#list"), "Next workers") {
 		t.Errorf("%d rows on the first page", n)
 	}
-	if _, page = r.get("workers?from=200"); strings.Count(page, `class="row name"`) != 50 || strings.Contains(page, "Next workers") {
+	if _, page := r.get("workers?from=200"); strings.Count(page, `class="row name"`) != 50 || strings.Contains(page, "Next workers") {
 		t.Error("the last page is not the rest")
 	}
 }

@@ -383,6 +383,16 @@
   keys.hidden = false;
   keys.addEventListener("click", () => $("#keymap").showModal());
 
+  // What a note said is said once; and where the navigation scrolls, the page
+  // that is shown is in sight.
+  const url = new URL(location.href);
+  if (url.searchParams.has("note")) {
+    url.searchParams.delete("note");
+    history.replaceState(null, "", url);
+  }
+  const current = $(".top nav [aria-current]");
+  if (current) current.parentElement.scrollLeft = current.offsetLeft - 60;
+
   window.bothy = {morph, tick, took, ago, left, changed, root};
   if ($("[data-live]")) listen();
 })();
