@@ -39,6 +39,7 @@ import (
 	"bothy/localworker"
 	"bothy/runner/config"
 	"bothy/runner/internal/api"
+	"bothy/runner/internal/artifacts"
 	"bothy/runner/internal/basedir"
 	"bothy/runner/internal/control"
 	"bothy/runner/internal/engine"
@@ -100,17 +101,19 @@ type Runner struct {
 	holder *basedir.Holder
 	store  *store.Store
 	logs   *logs.Store
-	budget *localworker.Budget
-	local  *localworker.Host
-	engine *engine.Engine
-	api    *api.API
-	page   *web.Web
-	auth   func(*http.Request) (Identity, error)
-	web    atomic.Pointer[webAccess]
-	remote *remote.Listener
-	dialIn atomic.Pointer[dialIn]
-	server *control.Server
-	pipe   *pipeListener
+	// artifacts has files of builds that are kept.
+	artifacts *artifacts.Store
+	budget    *localworker.Budget
+	local     *localworker.Host
+	engine    *engine.Engine
+	api       *api.API
+	page      *web.Web
+	auth      func(*http.Request) (Identity, error)
+	web       atomic.Pointer[webAccess]
+	remote    *remote.Listener
+	dialIn    atomic.Pointer[dialIn]
+	server    *control.Server
+	pipe      *pipeListener
 
 	sessions web.Sessions // they outlive a reload
 
@@ -200,6 +203,7 @@ func (r *Runner) open(o Options) error {
 		return err
 	}
 	rec.NextLog = max(rec.NextLog, r.logs.MaxID()+1)
+	r.artifacts = artifacts.Open(r.layout.ArtifactDir, rec.NextBuild)
 	environ := o.Environ
 	if environ == nil {
 		environ = os.Environ()
@@ -213,6 +217,7 @@ func (r *Runner) open(o Options) error {
 		Attach: r.attach,
 		Steps:  steps, Logger: r.log, Foreground: o.Foreground,
 		BaseDir:    r.layout.Dir,
+		Artifacts:  r.artifacts,
 		TextLogDir: filepath.Join(r.layout.Dir, "runs"),
 		CommitPace: commitPace,
 		BaseEnv:    worker.BaseEnv(environ, m.PassEnv),

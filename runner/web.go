@@ -238,14 +238,14 @@ func (r *Runner) newAPI() error {
 	}
 	machine := func() api.Machine { return api.Machine(r.budget.Capacity()) }
 	r.api, err = api.New(api.Options{
-		Engine: r.engine, Store: r.store, Logs: r.logs, Config: r.engine.Config, Machine: machine,
+		Engine: r.engine, Store: r.store, Logs: r.logs, Artifacts: r.artifacts, Config: r.engine.Config, Machine: machine,
 		Master: host + ":" + r.layout.Dir, Version: Version(), Logger: r.log,
 	})
 	if err != nil {
 		return err
 	}
 	r.page = web.New(web.Options{
-		Engine: r.engine, Store: r.store, Logs: r.logs, Config: r.engine.Config, Machine: machine,
+		Engine: r.engine, Store: r.store, Logs: r.logs, Artifacts: r.artifacts, Config: r.engine.Config, Machine: machine,
 		Version: Version(), Logger: r.log, TestMail: r.testMail,
 	})
 	return nil

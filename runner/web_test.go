@@ -72,6 +72,27 @@ func TestHandlerIsReadOnly(t *testing.T) {
 	}
 }
 
+// A panic in what the embedding program brings along ends one request.
+func TestHandlerSurvivesAPanic(t *testing.T) {
+	auth := func(r *http.Request) (runner.Identity, error) {
+		if r.Header.Get("X-User") == "eve" {
+			panic("who?")
+		}
+		return runner.Identity{Name: "ana", Role: config.Viewer}, nil
+	}
+	srv := httptest.NewServer(start(t, oneWorker(), runner.Options{Auth: auth}).Handler())
+	defer srv.Close()
+	eve := func(r *http.Request) { r.Header.Set("X-User", "eve") }
+	for _, path := range []string{"/api/v2/workers", "/workers"} {
+		if code, _ := request(t, srv.URL+path, "", eve); code != 500 {
+			t.Errorf("%s: %d", path, code)
+		}
+		if code, _ := request(t, srv.URL+path, ""); code != 200 {
+			t.Errorf("%s after it: %d", path, code)
+		}
+	}
+}
+
 func TestHandlerAuth(t *testing.T) {
 	auth := func(r *http.Request) (runner.Identity, error) {
 		switch name := r.Header.Get("X-User"); name {

@@ -3,9 +3,12 @@ package config
 import (
 	"fmt"
 	"maps"
+	gopath "path"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"bothy/runner/worker"
 )
 
 const maxStepRetries = 100 // more is a slip of the pen
@@ -247,6 +250,17 @@ func (k *checker) runText(at *pathTo, r Run) {
 func (k *checker) files(at *pathTo, patterns []string) {
 	k.patterns(at, patterns)
 	k.templates(at, patterns)
+	for i, s := range patterns {
+		if strings.Contains(s, "%") {
+			continue // only a build knows what it says
+		}
+		if _, err := gopath.Match(s, ""); err != nil || s == "" {
+			continue // said above
+		}
+		if _, err := worker.ParsePattern(s); err != nil {
+			k.errorf(at.index(i), "%v", err)
+		}
+	}
 }
 
 func (k *checker) logFiles(at *pathTo, files []LogFile) {

@@ -219,6 +219,7 @@ func TestEveryKey(t *testing.T) {
 					Locks:    []LockAccess{{"disk", LockCounting, 2}},
 					LogFiles: []LogFile{{Name: "tail", Path: "tail.log", Follow: true}, {Name: "test.log", Path: "out/test.log"}},
 					Stdin:    "%(secret:answer)s", Retries: 2,
+					Artifacts: []string{"dist/**", "%(prop:version)s.tar.gz"}, JUnit: []string{"reports/*.xml"},
 				}},
 			},
 		},

@@ -310,9 +310,9 @@ type DocStep struct {
 	Stdin string `json:"stdin"`
 	// How often a failed step is tried again.
 	Retries int `json:"retries" jsonschema:"minimum=0,maximum=100,default=0"`
-	// Patterns of files to keep; interpolated.
+	// Files to keep after the step, whatever its result: patterns below the build's directory, with ** for any number of directories; interpolated.
 	Artifacts DocTexts `json:"artifacts"`
-	// Patterns of test reports to read; interpolated.
+	// Test reports in JUnit's XML to read after the step, patterns as of artifacts; the step's result stays what its command says; interpolated.
 	JUnit DocTexts `json:"junit"`
 }
 

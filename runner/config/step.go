@@ -40,7 +40,7 @@ type Step struct {
 	LogFiles  []LogFile    // followed while the step runs; sorted by name
 	Stdin     string       // given to the command; interpolated
 	Retries   int          // how often a failed step is tried again; default 0
-	Artifacts []string     // patterns of files to keep; interpolated
+	Artifacts []string     // patterns of files to keep, see [worker.ParsePattern]; interpolated
 	JUnit     []string     // patterns of test reports to read; interpolated
 }
 

@@ -21,12 +21,6 @@ var unbuilt = []struct {
 	{"a report of this kind", func(c *Config) []*pathTo {
 		return kindsOf("reports", c.Reports, func(r Report) string { return string(r.Kind) }, "webhook", "command")
 	}},
-	{"artifacts", func(c *Config) []*pathTo {
-		return ofSteps(c, "artifacts", func(s *Step) bool { return len(s.Artifacts) > 0 })
-	}},
-	{"junit", func(c *Config) []*pathTo {
-		return ofSteps(c, "junit", func(s *Step) bool { return len(s.JUnit) > 0 })
-	}},
 }
 
 // unavailable reports what c uses of the list above.
@@ -43,18 +37,6 @@ func kindsOf[T any](key string, list []T, kind func(T) string, kinds ...string) 
 	for i := range list {
 		if slices.Contains(kinds, kind(list[i])) {
 			all = append(all, top(key).index(i).key("kind"))
-		}
-	}
-	return all
-}
-
-func ofSteps(c *Config, key string, uses func(*Step) bool) (all []*pathTo) {
-	for i := range c.Builders {
-		b := &c.Builders[i]
-		for j := range b.Steps {
-			if uses(&b.Steps[j]) {
-				all = append(all, builderAt(i, b).key("steps").index(j).key(key))
-			}
 		}
 	}
 	return all

@@ -46,13 +46,23 @@ func (s Source) Redacted() string {
 
 // Redact takes the URL's password out of a text, as git may repeat it.
 func (s Source) Redact(text string) string {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.User == nil {
+	// Not by url.Parse: git takes what it refuses, and repeats it as it was written.
+	_, rest, _ := strings.Cut(s.URL, "://")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	at := strings.LastIndex(rest, "@")
+	if at < 0 {
 		return text
 	}
-	text = strings.ReplaceAll(text, u.User.String()+"@", "xxxxx@")
-	if p, ok := u.User.Password(); ok && p != "" {
-		text = strings.ReplaceAll(text, p, "xxxxx")
+	text = strings.ReplaceAll(text, rest[:at+1], "xxxxx@")
+	_, password, _ := strings.Cut(rest[:at], ":")
+	if password == "" {
+		return text
+	}
+	text = strings.ReplaceAll(text, password, "xxxxx")
+	if plain, err := url.PathUnescape(password); err == nil {
+		text = strings.ReplaceAll(text, plain, "xxxxx")
 	}
 	return text
 }

@@ -60,6 +60,27 @@ func TestSourceWithoutPassword(t *testing.T) {
 	}
 }
 
+// The password is taken out as it was written and as it is, whether url.Parse likes
+// the URL or not.
+func TestPasswordWithEscapes(t *testing.T) {
+	for _, password := range []string{"gehe%69m!", "gehe%zzim", "ge:he[im", "a@geheim"} {
+		s := Source{URL: "https://u:" + password + "@h/x.git"}
+		for _, in := range []string{"fatal: unable to access '" + s.URL + "/'", "password " + password + " refused", "password geheim! refused"} {
+			if in = s.Redact(in); strings.Contains(in, "gehe") && password == "gehe%69m!" || strings.Contains(in, password) {
+				t.Errorf("%s: %s", password, in)
+			}
+		}
+		if got := s.Redacted(); strings.Contains(got, "geh") {
+			t.Errorf("%s: %s", password, got)
+		}
+	}
+	for _, url := range []string{"git@h:x.git", "https://h/@x", "/a:b@c"} {
+		if got := (Source{URL: url}).Redact("h/@x a:b@c git@h:x.git"); got != "h/@x a:b@c git@h:x.git" {
+			t.Errorf("%s: %s", url, got)
+		}
+	}
+}
+
 func TestNamesCommit(t *testing.T) {
 	for rev, want := range map[string]bool{
 		strings.Repeat("a0", 20): true, strings.Repeat("f", 64): true,

@@ -45,7 +45,7 @@ func (g *git) work(ctx context.Context, dir string, args ...string) error {
 func (a *Area) checkout(ctx context.Context, g *git, d *Dir) (string, error) {
 	sum := sha256.Sum256([]byte(g.src.URL))
 	mirror := filepath.Join(a.o.Dir, dirName(d.req.Builder), "git", hex.EncodeToString(sum[:8])+".git")
-	unlock, err := a.lockMirror(ctx, mirror)
+	unlock, err := a.clones.Lock(ctx, mirror)
 	if err != nil {
 		return "", err
 	}
@@ -78,23 +78,6 @@ func (a *Area) checkout(ctx context.Context, g *git, d *Dir) (string, error) {
 func isDir(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir()
-}
-
-// lockMirror waits until no other build uses the clone.
-func (a *Area) lockMirror(ctx context.Context, path string) (unlock func(), err error) {
-	a.mu.Lock()
-	lock := a.mirrors[path]
-	if lock == nil {
-		lock = make(chan struct{}, 1)
-		a.mirrors[path] = lock
-	}
-	a.mu.Unlock()
-	select {
-	case lock <- struct{}{}:
-		return func() { <-lock }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // update brings the clone up to date, making it when it is missing or broken, and
@@ -152,12 +135,12 @@ func (a *Area) newMirror(ctx context.Context, g *git, mirror string) error {
 }
 
 // removeLocks removes lock files that a killed git left in a clone; nobody else
-// uses it.
+// uses it. Among the objects themselves there are none.
 func removeLocks(mirror string) {
 	_ = filepath.WalkDir(mirror, func(p string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-		case e.IsDir() && e.Name() == "objects":
+		case e.IsDir() && (len(e.Name()) == 2 || e.Name() == "pack") && filepath.Base(filepath.Dir(p)) == "objects":
 			return fs.SkipDir
 		case e.Type().IsRegular() && strings.HasSuffix(e.Name(), ".lock"):
 			_ = os.Remove(p)

@@ -200,6 +200,27 @@ func TestDamagedCloneIsMadeAnew(t *testing.T) {
 	}
 }
 
+// A git that was killed leaves locks; with that of its maintenance a clone would
+// never be packed again.
+func TestLocksInACloneAreRemoved(t *testing.T) {
+	dir, _ := remote(t)
+	a := newArea(t, Options{})
+	d := prepare(t, a, request(1, gitSource(dir), worker.WorkspaceFresh))
+	release(t, d, worker.DropDir)
+	mirrors, _ := filepath.Glob(filepath.Join(a.o.Dir, "test/git/*.git"))
+	if len(mirrors) != 1 {
+		t.Fatalf("clones: %q", mirrors)
+	}
+	locks := map[string]string{"packed-refs.lock": "", "refs/heads/main.lock": "", "objects/maintenance.lock": "", "objects/info/commit-graph.lock": ""}
+	write(t, mirrors[0], locks)
+	prepare(t, a, request(2, gitSource(dir), worker.WorkspaceFresh))
+	for name := range locks {
+		if _, err := os.Lstat(filepath.Join(mirrors[0], name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
 func TestBuildsSideBySideShareACloneButNoDirectory(t *testing.T) {
 	dir, ids := remote(t)
 	a := newArea(t, Options{})

@@ -53,9 +53,10 @@ type Exec func(ctx context.Context, cmd worker.Command, sink worker.Sink) (worke
 type Area struct {
 	o Options
 
-	mu      sync.Mutex
-	used    map[string]bool          // directories of running builds
-	mirrors map[string]chan struct{} // locks of kept clones, by path
+	clones worker.Clones
+
+	mu   sync.Mutex
+	used map[string]bool // directories of running builds
 }
 
 // New returns the Area below o.Dir. It does no I/O.
@@ -69,7 +70,7 @@ func New(o Options) (*Area, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Area{o: o, used: map[string]bool{}, mirrors: map[string]chan struct{}{}}, nil
+	return &Area{o: o, used: map[string]bool{}}, nil
 }
 
 // Request says for which build a directory is wanted.
@@ -221,7 +222,7 @@ func (a *Area) unclaim(path string) {
 // the caller to pass to [Area.RemoveLeftover] in his own time. A kept one stays in
 // place either way, since moving it would make the next build start anew. A tree
 // is left alone. It returns where a retained directory is now, and where a
-// leftover is; "" if there is none.
+// leftover is; "" if there is none. One that cannot be moved aside is a leftover too.
 func (d *Dir) Release(keep worker.KeepDir) (kept, left string, err error) {
 	defer d.area.unclaim(d.Path)
 	switch {
@@ -233,8 +234,10 @@ func (d *Dir) Release(keep worker.KeepDir) (kept, left string, err error) {
 		}
 		return kept, "", nil
 	case keep == worker.RetainDir && d.area.o.KeepFailed > 0:
-		kept, err = d.area.retain(d)
-		return kept, "", err
+		if kept, err = d.area.retain(d); err != nil && kept == "" {
+			left = d.Path
+		}
+		return kept, left, err
 	}
 	return "", d.Path, nil
 }

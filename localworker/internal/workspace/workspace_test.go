@@ -101,6 +101,18 @@ func TestFailedDirectoriesAreKeptAndCapped(t *testing.T) {
 	}
 }
 
+// A directory that cannot be moved aside must not stay for ever: the disk may be
+// full because of it.
+func TestFailedDirectoryThatCannotBeKept(t *testing.T) {
+	a := newArea(t, Options{KeepFailed: 2})
+	d := prepare(t, a, request(1, none, worker.WorkspaceFresh))
+	write(t, filepath.Dir(filepath.Dir(d.Path)), map[string]string{"failed": "not a directory"})
+	kept, left, err := d.Release(worker.RetainDir)
+	if err == nil || kept != "" || left != d.Path {
+		t.Errorf("kept %q, left %q, %v", kept, left, err)
+	}
+}
+
 func TestFailedDirectoriesAreCappedInBytes(t *testing.T) {
 	a := newArea(t, Options{KeepFailed: 100, KeepFailedBytes: 250})
 	var kept []string

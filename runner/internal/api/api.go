@@ -11,21 +11,24 @@ import (
 	"time"
 
 	"bothy/runner/config"
+	"bothy/runner/internal/artifacts"
 	"bothy/runner/internal/engine"
 	"bothy/runner/internal/logs"
 	"bothy/runner/internal/store"
 )
 
-// Options are what an [API] shows and steers. All must be given.
+// Options are what an [API] shows and steers. All but Artifacts must be given.
 type Options struct {
-	Engine  *engine.Engine
-	Store   *store.Store
-	Logs    *logs.Store
-	Config  func() *config.Config // the one in force
-	Machine func() Machine
-	Master  string // HOST:BASEDIR
-	Version string
-	Logger  *slog.Logger
+	Engine *engine.Engine
+	Store  *store.Store
+	Logs   *logs.Store
+	// Artifacts has files of builds; nil: none are kept.
+	Artifacts *artifacts.Store
+	Config    func() *config.Config // the one in force
+	Machine   func() Machine
+	Master    string // HOST:BASEDIR
+	Version   string
+	Logger    *slog.Logger
 }
 
 // Machine is what this machine grants to its builds, and what of it is in use.
@@ -214,6 +217,7 @@ func New(o Options) (*API, error) {
 		masters: mastersResource(), workers: workersResource(), builders: buildersResource(), requests: requestsResource(),
 		buildsets: buildsetsResource(), sourcestamps: sourcestampsResource(), builds: buildsResource(), steps: stepsResource(),
 		logs: logsResource(), schedulers: schedulersResource(), force: forceResource(), mails: mailsResource(), journal: journalResource(),
+		artifacts: artifactsResource(), testSets: testSetsResource(), testResults: testResultsResource(),
 		reasons: reasonsResource(), changes: changesResource(), changesources: changesourcesResource(), projects: projectsResource(),
 		properties:   &propertiesResource{schema{name: "sourcedproperties", plural: "properties"}},
 		propertyList: propertyListResource(), logchunks: logchunksResource(), rootlinks: rootlinksResource(), specs: specsResource(),

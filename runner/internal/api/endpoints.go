@@ -38,6 +38,9 @@ type resources struct {
 	force         *resource[forceRow]
 	mails         *resource[store.Mail]
 	journal       *resource[store.Entry]
+	artifacts     *resource[store.Artifact]
+	testSets      *resource[store.TestRun]
+	testResults   *resource[store.FailedTest]
 	reasons       served
 	changes       served
 	changesources served
@@ -135,7 +138,13 @@ func endpoints(d *resources) []*endpoint {
 		list(d.force, append([]string{"forceschedulers"}, below(builders, "/forceschedulers")...)...),
 		item(d.force, forceControls(), "forceschedulers/s:schedulername"),
 
+		list(d.testSets, below(builds, "/test_result_sets")...),
+
 		// Not in Buildbot:
+		list(d.testResults, below(builds, "/test_results")...),
+		list(d.artifacts, below(builds, "/artifacts")...),
+		item(d.artifacts, nil, below(builds, "/artifacts/n:artifact_number")...),
+		served(d.artifacts, serveArtifact, below(builds, "/artifacts/n:artifact_number/raw")...),
 		list(d.mails, append([]string{"mails"}, below(workers, "/mails")...)...),
 		item(d.mails, nil, "mails/n:mailid"),
 		list(d.journal, append([]string{"journal"}, below(workers, "/journal")...)...),

@@ -168,7 +168,7 @@ func TestEveryPath(t *testing.T) {
 		path := stand.Replace(pattern)
 		status := 200
 		if strings.Contains(path, "n:") || path == "logchunks" { // there are no mails and no changes
-			path, status = strings.NewReplacer("n:changeid", "1", "n:changesourceid", "1", "n:mailid", "1").Replace(path), 404
+			path, status = strings.NewReplacer("n:changeid", "1", "n:changesourceid", "1", "n:mailid", "1", "n:artifact_number", "1").Replace(path), 404
 		}
 		a := r.get(path)
 		a.want(status)

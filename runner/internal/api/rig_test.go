@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bothy/runner/config"
+	"bothy/runner/internal/artifacts"
 	"bothy/runner/internal/engine"
 	"bothy/runner/internal/logs"
 	"bothy/runner/internal/store"
@@ -32,14 +33,15 @@ const patience = 2 * time.Minute
 // rig is a live engine with a real store, real logs and fake workers, and the
 // interface to it behind a real HTTP server.
 type rig struct {
-	t     testing.TB
-	conf  *config.Config
-	fleet *fleet
-	store *store.Store
-	logs  *logs.Store
-	e     *engine.Engine
-	api   *API
-	srv   *httptest.Server
+	t         testing.TB
+	conf      *config.Config
+	fleet     *fleet
+	store     *store.Store
+	logs      *logs.Store
+	artifacts *artifacts.Store
+	e         *engine.Engine
+	api       *API
+	srv       *httptest.Server
 }
 
 // rigOptions change what newRig makes.
@@ -76,6 +78,7 @@ func newRig(t testing.TB, conf *config.Config, options ...rigOptions) *rig {
 		t.Fatal(err)
 	}
 	rec.NextLog = max(rec.NextLog, r.logs.MaxID()+1)
+	r.artifacts = artifacts.Open(filepath.Join(dir, "artifacts"), 1)
 	r.e, err = engine.New(engine.Options{
 		Config: r.conf, Store: r.store, Logs: r.logs, Recovered: rec, Host: wideHost{}, Attach: r.fleet.attach, Logger: quiet,
 	})
@@ -83,7 +86,7 @@ func newRig(t testing.TB, conf *config.Config, options ...rigOptions) *rig {
 		t.Fatal(err)
 	}
 	r.api, err = New(Options{
-		Engine: r.e, Store: r.store, Logs: r.logs, Logger: quiet, Master: "host:/base", Version: "1.2.3",
+		Engine: r.e, Store: r.store, Logs: r.logs, Artifacts: r.artifacts, Logger: quiet, Master: "host:/base", Version: "1.2.3",
 		Config:  r.e.Config,
 		Machine: func() Machine { return Machine{Slots: 64, CPUs: 64, Memory: 1 << 36} },
 	})

@@ -191,6 +191,11 @@ func (ep *endpoint) openGet(pattern string, params []any) obj {
 	s := ep.of.describe()
 	get := obj{"summary": summary(ep, pattern), "tags": []any{s.plural}}
 	failure := obj{"description": "what is wrong, as text/plain", "content": obj{"text/plain": obj{"schema": obj{"type": "string"}}}}
+	if s.name == "artifact" && ep.serve != nil {
+		get["responses"] = obj{"200": obj{"description": "the file, to be saved", "content": obj{"application/octet-stream": obj{}}}, "default": failure}
+		get["parameters"] = params
+		return get
+	}
 	if ep.serve != nil && !strings.HasSuffix(pattern, "contents") && pattern != "logchunks" {
 		get["responses"] = obj{"200": obj{"description": "the text", "content": obj{"text/plain": obj{}}}, "default": failure}
 		get["parameters"] = append(slices.Clone(params), openQuery("follow", "boolean", "go on until the log is finished (x-bothy)", false))
@@ -247,6 +252,8 @@ func summary(ep *endpoint, pattern string) string {
 		return "The collections to begin with"
 	case ep.collection:
 		return "List " + s.plural
+	case s.name == "artifact" && ep.serve != nil:
+		return "The bytes of an artifact"
 	case ep.serve != nil:
 		return "The text of a log"
 	}

@@ -35,6 +35,8 @@ var layers = []string{
 	"bothy/runner/internal/basedir",
 	"bothy/runner/internal/store",
 	"bothy/runner/internal/logs",
+	"bothy/runner/internal/artifacts",
+	"bothy/runner/internal/junit",
 	"bothy/localworker",
 	"bothy/runner/config",
 	"bothy/runner/internal/auth",
@@ -57,6 +59,8 @@ var narrow = map[string]struct {
 	"bothy/localworker":                 {ours: []string{"bothy/localworker", "bothy/runner/worker", "bothy/osrelease"}},
 	"bothy/runner/internal/queue":       {ours: []string{"bothy/runner/worker"}, std: true},
 	"bothy/runner/internal/auth":        {},
+	"bothy/runner/internal/artifacts":   {std: true},
+	"bothy/runner/internal/junit":       {std: true},
 	"bothy/runner/internal/remote/wire": {},
 }
 

@@ -26,6 +26,8 @@ type Layout struct {
 	LogDir  string // logs of builds
 	WorkDir string // directories of workers and their builds
 	RunDir  string // what matters only while a master runs
+	// ArtifactDir has files of builds that are kept; it is made with the first.
+	ArtifactDir string
 }
 
 func layoutOf(dir, reason string) Layout {
@@ -35,6 +37,8 @@ func layoutOf(dir, reason string) Layout {
 		LogDir:  filepath.Join(dir, "logs"),
 		WorkDir: filepath.Join(dir, "workers"),
 		RunDir:  filepath.Join(dir, "run"),
+
+		ArtifactDir: filepath.Join(dir, "artifacts"),
 	}
 }
 
@@ -142,5 +146,8 @@ func prepare(dir string) error {
 		return err
 	}
 	_, err = f.WriteString("*\n")
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name())) // an empty one would stay as it is
+	}
+	return nil
 }

@@ -52,6 +52,7 @@ type buildRun struct {
 	open             []*stepLog        // not finished, for the case of a panic
 	rows             int               // steps so far
 	lastRow          int               // the latest step that ran
+	kept             quota             // what artifacts and tests have of theirs
 
 	cleaning context.Context // of always_run steps after a stop; nil: not begun
 	cleaned  context.CancelFunc

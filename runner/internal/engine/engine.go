@@ -21,6 +21,7 @@ import (
 
 	"bothy/runner/build"
 	"bothy/runner/config"
+	"bothy/runner/internal/artifacts"
 	"bothy/runner/internal/logs"
 	"bothy/runner/internal/queue"
 	"bothy/runner/internal/store"
@@ -49,8 +50,8 @@ type Host interface {
 	Changed() <-chan struct{}
 }
 
-// Options is what an Engine is made of. All but Steps, SourceDir, Sessions and
-// BaseEnv must be given.
+// Options is what an Engine is made of. All but Steps, SourceDir, Sessions,
+// Artifacts and BaseEnv must be given.
 type Options struct {
 	Config    *config.Config
 	Store     *store.Store
@@ -66,6 +67,8 @@ type Options struct {
 	Foreground bool
 	// BaseDir is what the configured cap on disk space is for.
 	BaseDir string
+	// Artifacts gets the files of builds that are to be kept. Nil: none is.
+	Artifacts *artifacts.Store
 	// TextLogDir gets a plain text copy of the log of each session's build.
 	TextLogDir string
 	// BaseEnv is the environment of builds that belong to no session.
@@ -124,6 +127,7 @@ type Engine struct {
 	over   bool           // no more is added to group
 	logIDs atomic.Int64   // the last log's id
 	commit func(*store.Batch) error
+	room   quota // of each build
 	l      *loop
 
 	conf      atomic.Pointer[config.Config]
@@ -137,7 +141,7 @@ type Engine struct {
 
 // New prepares an engine; nothing runs before Run.
 func New(o Options) (*Engine, error) {
-	e := &Engine{opt: o, log: o.Logger, done: make(chan struct{}), commit: o.Store.Commit}
+	e := &Engine{opt: o, log: o.Logger, done: make(chan struct{}), commit: o.Store.Commit, room: quota{maxArtifacts, maxArtifactBytes, maxFailedTests}}
 	e.mail.wake = make(chan struct{}, 1)
 	e.conf.Store(o.Config)
 	e.life, e.die = context.WithCancel(context.Background())

@@ -275,7 +275,10 @@ func (e *Engine) Why(ctx context.Context, id int64) ([]queue.Reason, error) {
 			}
 		}
 	})
-	return why, err
+	if err != nil {
+		return nil, err // the loop may still be at it
+	}
+	return why, nil
 }
 
 // recover takes up what an earlier master left: builds it was running are

@@ -94,6 +94,9 @@ func (t *tidier) run() error {
 // removeOrphans removes logs of earlier masters that the database never heard
 // of: a crash came before their commit, or a power cut undid their removal.
 func (t *tidier) removeOrphans() error {
+	if err := t.sweepArtifacts(); err != nil {
+		return err
+	}
 	first := t.e.opt.Recovered.NextLog
 	refs, err := t.e.opt.Logs.Orphans(func(id int64) bool {
 		if id >= first || t.life.Err() != nil {
@@ -109,7 +112,35 @@ func (t *tidier) removeOrphans() error {
 	return t.e.opt.Logs.Remove(refs...)
 }
 
-// shrink removes the oldest logs while the base directory is larger than its cap.
+// sweepArtifacts removes files of earlier masters' steps that the database never
+// heard of.
+func (t *tidier) sweepArtifacts() error {
+	if t.e.opt.Artifacts == nil {
+		return nil
+	}
+	of := map[int]bool{} // steps of build
+	build := int64(-1)
+	n, err := t.e.opt.Artifacts.Sweep(func(id int64, step int) (bool, error) {
+		if id != build {
+			list, err := t.e.opt.Store.Artifacts(t.life, id)
+			if err != nil {
+				return false, err // in doubt all stay
+			}
+			build = id
+			clear(of)
+			for _, a := range list {
+				of[a.Step] = true
+			}
+		}
+		return of[step], nil
+	})
+	if n > 0 {
+		t.e.log.Info("removed artifacts that belong to no step", "steps", n)
+	}
+	return err
+}
+
+// shrink removes the oldest logs and artifacts while the base directory is larger than its cap.
 func (t *tidier) shrink() error {
 	if t.cap <= 0 || t.e.opt.BaseDir == "" {
 		return nil
@@ -119,12 +150,12 @@ func (t *tidier) shrink() error {
 		return err
 	}
 	for excess := size - t.cap; excess > 0; {
-		n, freed, err := t.remove(store.Retention{LogsBefore: time.Now(), Limit: retentionBatch})
+		n, freed, err := t.remove(store.Retention{LogsBefore: time.Now(), ArtifactsBefore: time.Now(), Limit: retentionBatch})
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			t.e.log.Warn("the base directory is larger than disk_cap, and no log is left to remove", "size", size, "cap", t.cap)
+			t.e.log.Warn("the base directory is larger than disk_cap, and no log or artifact is left to remove", "size", size, "cap", t.cap)
 			return nil
 		}
 		excess -= freed
@@ -160,6 +191,14 @@ func (t *tidier) remove(r store.Retention) (rows int, freed int64, err error) {
 		freed += lg.Bytes
 	}
 	err = t.e.opt.Logs.Remove(refs...)
+	if t.e.opt.Artifacts != nil {
+		drop := gone.Builds
+		for _, k := range gone.Artifacts {
+			drop = append(drop, k.Build)
+			freed += k.Bytes
+		}
+		err = errors.Join(err, t.e.opt.Artifacts.Remove(drop...))
+	}
 	for _, path := range texts {
 		if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			err = errors.Join(err, rerr)

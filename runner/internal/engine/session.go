@@ -24,6 +24,9 @@ const (
 	// whyAfter is how long a request may be pending before a terminal is told
 	// why; then again whenever the reason has changed.
 	whyAfter = time.Second
+	// openRetry is how often a terminal asks again that came while nothing could
+	// be recorded.
+	openRetry = 100 * time.Millisecond
 )
 
 // session is a terminal that waits for builds.
@@ -142,26 +145,18 @@ func (t *terminal) run(ctx context.Context) error {
 		l.cancelSession(t.req.Session, control.Cancel{Reason: goneText})
 		delete(l.sessions, t.req.Session)
 	})
-	var tickets []*Ticket
-	err = t.e.await(ctx, func(l *loop, reply func(error)) {
-		if l.degraded != nil {
-			reply(fmt.Errorf("%w: %w", ErrDegraded, l.degraded))
-			return
+	end := time.Now().Add(submitPatience)
+	tickets, err := t.begin(ctx)
+	// A disk may be full for a moment, at the start of a master above all.
+	for errors.Is(err, ErrDegraded) && time.Now().Before(end) && ctx.Err() == nil {
+		select {
+		case <-time.After(openRetry):
+		case <-ctx.Done():
 		}
-		tickets = l.openSession(t.req)
-		l.replyRecorded(reply, nil) // of its earlier requests, see settle
-	})
+		tickets, err = t.begin(ctx)
+	}
 	if err != nil {
 		return err
-	}
-	if len(tickets) == 0 && t.req.Reattach == nil {
-		subs, err := t.submissions()
-		if err != nil {
-			return err
-		}
-		if tickets, err = t.e.Submit(ctx, subs...); err != nil {
-			return err
-		}
 	}
 	for _, k := range tickets {
 		t.waiting[k.ID] = k
@@ -174,6 +169,30 @@ func (t *terminal) run(ctx context.Context) error {
 		return t.err()
 	}
 	return t.listen(ctx, events)
+}
+
+// begin opens the session and makes its requests, unless they are there already.
+func (t *terminal) begin(ctx context.Context) ([]*Ticket, error) {
+	var back []*Ticket
+	err := t.e.await(ctx, func(l *loop, reply func(error)) {
+		if l.degraded != nil {
+			reply(fmt.Errorf("%w: %w", ErrDegraded, l.degraded))
+			return
+		}
+		back = l.openSession(t.req)
+		l.replyRecorded(reply, nil) // of its earlier requests, see settle
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(back) > 0 || t.req.Reattach != nil {
+		return back, nil
+	}
+	subs, err := t.submissions()
+	if err != nil {
+		return nil, err
+	}
+	return t.e.Submit(ctx, subs...)
 }
 
 // goneText is said of requests that nobody waits for any more.

@@ -21,7 +21,10 @@ func (e *Engine) Status(ctx context.Context) (control.Status, error) {
 			s.Degraded = l.degraded.Error()
 		}
 	})
-	return s, err
+	if err != nil {
+		return control.Status{}, err // the loop may still be at it
+	}
+	return s, nil
 }
 
 // Healthy returns nil while requests are accepted.

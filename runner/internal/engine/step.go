@@ -76,13 +76,18 @@ func (r *buildRun) runStep(st *config.Step) {
 	if ctx.Err() != nil && out.result != build.Exception && out.result != build.Retry {
 		out.result = build.Cancelled
 	}
+	got := r.collect(st, sl, out)
+	out.tests = got.text()
 	out = r.hide(st, &row, out)
 	row.Completed, row.Result, row.Text = time.Now(), out.result, out.describe()
 	if out.result != build.Success || out.text != "" {
 		sl.header("%s", out.describe())
 	}
 	sl.finish()
-	r.e.post(func(l *loop) { l.stepEnded(r.b, row) })
+	r.e.post(func(l *loop) {
+		l.stepEnded(r.b, row)
+		l.collected(r.b, got)
+	})
 	r.take(st, out)
 }
 
@@ -123,17 +128,22 @@ type outcome struct {
 	cause  build.Cause // of an EXCEPTION
 	text   string
 	oom    *worker.OOM
-	lost   bool // the worker went away
+	lost   bool   // the worker went away
+	tests  string // what its test reports say, "" for nothing
 }
 
 func (o outcome) describe() string {
-	switch {
-	case o.text != "":
-		return o.text
-	case o.result == build.Success:
-		return "finished"
+	text := o.text
+	if text == "" {
+		text = o.result.String()
+		if o.result == build.Success {
+			text = "finished"
+		}
 	}
-	return o.result.String()
+	if o.tests != "" {
+		text += ", " + o.tests
+	}
+	return text
 }
 
 // locked runs the step while it holds its locks.

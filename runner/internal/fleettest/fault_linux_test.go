@@ -86,7 +86,7 @@ func TestHalfOpen(t *testing.T) {
 				dir := t.TempDir()
 				p := &plan{}
 				p.add(planWorker{Name: "elsewhere"})
-				p.add(planWorker{Name: "far", Missing: 1, Notify: "bob@example.com", Lease: 5},
+				p.add(planWorker{Name: "far", Missing: 1, Notify: "bob@example.com", Lease: lease},
 					planBuilder{Steps: []planStep{{Name: "hold", Run: hold(dir, "a")}}, Workers: []string{"far", "elsewhere"}},
 					planBuilder{Name: "-only", Steps: []planStep{{Name: "true", Run: "true"}}})
 				m := n.start(p)

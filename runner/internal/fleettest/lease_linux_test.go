@@ -103,15 +103,16 @@ func TestSuspended(t *testing.T) {
 	dir := t.TempDir()
 	p := &plan{}
 	p.add(planWorker{Name: "elsewhere"})
-	p.add(planWorker{Name: "asleep", Lease: 3}, planBuilder{Workers: []string{"asleep", "elsewhere"}, Steps: []planStep{{Name: "tick", Run: ticking(dir)}}})
+	p.add(planWorker{Name: "asleep", Lease: lease}, planBuilder{Workers: []string{"asleep", "elsewhere"}, Steps: []planStep{{Name: "tick", Run: ticking(dir)}}})
 	m := newBothy(t, p, where{})
 	w := startPeer(t, bothyMsgpack, m, "asleep")
 	m.connected("asleep", true)
 	r := m.ask("asleep")
-	first := m.begins(r, 1, dir)
+	m.begins(r, 1, dir)
 	w.Signal(syscall.SIGSTOP)
 	startPeer(t, bothyMsgpack, m, "elsewhere")
-	if first = m.ended(r, 1); first.result() != "retry" {
+	first := m.ended(r, 1)
+	if first.result() != "retry" {
 		t.Errorf("the build is %s: %s", first.result(), first.State)
 	}
 	m.begins(r, 2, dir)
@@ -121,6 +122,7 @@ func TestSuspended(t *testing.T) {
 	}
 	w.Signal(syscall.SIGCONT)
 	until(t, "the first attempt's process does not end", func() bool { return !alive(t, filepath.Join(dir, "pid.1")) })
+	until(t, "the late worker is not refused", func() bool { return strings.Contains(m.said(), "late worker refused") })
 	m.connected("asleep", true)
 	if got := m.log(m.steps(first)[0]); got != log {
 		t.Errorf("the log of the lost build has grown from %d to %d bytes", len(log), len(got))

@@ -35,9 +35,11 @@ var scenarios = []scenario{
 	}, {
 		number: 2, name: "a second of the name, the first lives",
 		better: "a buildbot-worker that is refused by Bothy stays, and comes in when the first has gone",
-		plan:   holdPlan,
+		plan: func(p *plan, name, dir string) {
+			p.add(planWorker{Name: name, Lease: lease}, planBuilder{Steps: []planStep{{Name: "hold", Run: hold(dir, "a")}}})
+		},
 		play: func(s *scene) {
-			s.peer()
+			first := s.peer()
 			s.connected(s.name, true)
 			r := s.ask(s.name)
 			s.written("a.begun")
@@ -46,6 +48,11 @@ var scenarios = []scenario{
 			s.note("the second is refused, ends: %v", second.hasEnded())
 			s.write("a.go")
 			s.note("the first builds: %s", outcomes(s.done(r)))
+			if !second.hasEnded() {
+				first.kill()
+				s.done(s.ask(s.name)) // perhaps with the first, if the master has not noticed
+				s.note("when that has gone, the second builds: %s", outcomes(s.done(s.ask(s.name))))
+			}
 		},
 	}, {
 		number: 3, name: "a second of the name, the first is frozen",
@@ -243,13 +250,17 @@ var scenarios = []scenario{
 	},
 }
 
+// lease is that of workers that are killed: between two Bothys a worker is lost
+// when it is over.
+const lease = 10
+
 // holdPlan is one worker with one builder whose step waits for leave.
 func holdPlan(p *plan, name, dir string) {
 	p.add(planWorker{Name: name}, planBuilder{Steps: []planStep{{Name: "hold", Run: hold(dir, "a")}}})
 }
 
 func threeSteps(p *plan, name, dir string) {
-	p.add(planWorker{Name: name, Lease: 4}, planBuilder{Steps: []planStep{ // between two Bothys it is lost when that is over
+	p.add(planWorker{Name: name, Lease: lease}, planBuilder{Steps: []planStep{
 		{Name: "one", Run: hold(dir, "a")}, {Name: "two", Run: "true"}, {Name: "three", Run: "true", Always: true},
 	}})
 }

@@ -20,7 +20,10 @@ type figures struct {
 
 func (f *figures) row(what, bothy, yardstick, ratio, target string, met bool) {
 	said := "no"
-	if met {
+	switch {
+	case target == "":
+		said = ""
+	case met:
 		said = "yes"
 	}
 	fmt.Fprintf(&f.text, "| %s | %s | %s | %s | %s | %s |\n", what, bothy, yardstick, ratio, target, said)
@@ -176,7 +179,7 @@ func settled(t testing.TB, pid int) int {
 
 // idleFleet starts a master with n idle workers, and returns it, its memory
 // without and with them in KiB.
-func idleFleet(b *testing.B, make string, n int) (m *master, without, with int) {
+func idleFleet(b *testing.B, make string, n int, packets bool) (m *master, without, with int) {
 	b.Helper()
 	p := &plan{}
 	var names []string
@@ -187,7 +190,7 @@ func idleFleet(b *testing.B, make string, n int) (m *master, without, with int) 
 	p.Builders = []planBuilder{{Name: "b", Workers: names[:1], Steps: []planStep{{Name: "true", Run: "true"}}}}
 	m = start(b, make, p)
 	without = settled(b, m.Cmd.Process.Pid)
-	newIdlers(b, m, names)
+	startIdlers(b, m, names, packets)
 	for _, name := range []string{names[0], names[n-1]} {
 		m.connected(name, true)
 	}
@@ -196,14 +199,14 @@ func idleFleet(b *testing.B, make string, n int) (m *master, without, with int) 
 
 // measureMemory compares the memory of a connection.
 func measureMemory(b *testing.B, f *figures) {
-	const n = 300
+	const n = 1000
 	each := map[string]float64{}
 	for _, make := range []string{"buildbot", "bothy"} {
-		m, without, with := idleFleet(b, make, n)
+		m, without, with := idleFleet(b, make, n, false)
 		each[make] = float64(with-without) / n
 		m.crash()
 	}
-	f.row("memory of one of 300 idle connections (msgpack)", fmt.Sprintf("%.1f KiB", each["bothy"]), fmt.Sprintf("Buildbot 3.7: %.1f KiB", each["buildbot"]),
+	f.row("memory of one of 1000 idle connections (msgpack)", fmt.Sprintf("%.1f KiB", each["bothy"]), fmt.Sprintf("Buildbot 3.7: %.1f KiB", each["buildbot"]),
 		fmt.Sprintf("%.2f", each["bothy"]/each["buildbot"]), "≤ 1", each["bothy"] <= each["buildbot"])
 }
 
@@ -222,16 +225,22 @@ func measureIdle(b *testing.B, f *figures) {
 		b.Logf("RLIMIT_NOFILE allows %d connections only", most)
 		n = most
 	}
-	m, without, with := idleFleet(b, "bothy", n)
-	pid := m.Cmd.Process.Pid
-	const span = 30 * time.Second
-	before := cpu(b, pid)
-	<-time.After(span)
-	used := (cpu(b, pid) - before).Seconds() / span.Seconds() * 100
-	m.crash()
-	each := float64(with-without) / float64(n)
-	f.row(fmt.Sprintf("memory of one of %d idle connections", n), fmt.Sprintf("%.1f KiB", each), "", "", "≤ 40 KiB", each <= 40)
-	f.row(fmt.Sprintf("CPU with %d idle connections", n), fmt.Sprintf("%.2f %%", used), "", "", "≤ 1 %", used <= 1)
+	for _, packets := range []bool{false, true} {
+		of := "buildbot-workers (msgpack)"
+		if packets {
+			of = "Bothys"
+		}
+		m, without, with := idleFleet(b, "bothy", n, packets)
+		pid := m.Cmd.Process.Pid
+		const span = 30 * time.Second
+		before := cpu(b, pid)
+		<-time.After(span)
+		used := (cpu(b, pid) - before).Seconds() / span.Seconds() * 100
+		m.crash()
+		each := float64(with-without) / float64(n)
+		f.row(fmt.Sprintf("memory of one of %d idle connections of %s", n, of), fmt.Sprintf("%.1f KiB", each), "", "", "≤ 40 KiB", each <= 40)
+		f.row(fmt.Sprintf("CPU with %d idle connections of %s", n, of), fmt.Sprintf("%.2f %%", used), "", "", "≤ 1 %", used <= 1)
+	}
 }
 
 // measureOutput is one worker's output between two Bothys.

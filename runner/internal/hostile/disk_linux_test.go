@@ -181,7 +181,7 @@ func TestDiskFullAndFreeAgain(t *testing.T) {
 		t.Error("the master does not say that it cannot record")
 	}
 	p := s.Start("run", "quiet")
-	p.Exits(2)
+	p.Exits(3)
 	p.Says("cannot record")
 
 	if err := os.Remove(g.path); err != nil {
@@ -266,6 +266,72 @@ func TestKilledOnAFullDisk(t *testing.T) {
 		if q := r.Request(id); q.State != store.Done {
 			t.Errorf("request %d: %v %v, %s", id, q.State, q.Result, q.Text)
 		}
+	}
+}
+
+// A disk without room for the space that is set aside fills up under "bothy run".
+// It says so, waits, and ends when it is asked to; the next one finds all in order.
+func TestRunFillsASmallDisk(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		signals []syscall.Signal
+	}{
+		{"interrupted", []syscall.Signal{syscall.SIGINT}},
+		{"interrupted twice", []syscall.Signal{syscall.SIGINT, syscall.SIGINT}},
+		{"terminated", []syscall.Signal{syscall.SIGTERM}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, base := tightScene(t, "24m")
+			p := s.Start("run", "loud")
+			p.Awaits("bothy: nothing can be recorded: ")
+			p.Prints("no space left on device", "Ctrl-C ends without the record")
+			for i, sig := range c.signals {
+				if i > 0 {
+					p.Awaits("stopping; once more: at once")
+				}
+				p.Signal(sig)
+			}
+			p.Exits(3)
+			p.Prints("bothy: ended without the record: ", "its end is not on record")
+			s.NothingLeft("a run that ended on a full disk", testrig.Patience)
+
+			// Its log fills the disk still, until it is compressed or somebody makes room.
+			if err := unix.Mount("none", filepath.Dir(base), "", unix.MS_REMOUNT, "size=80m"); err != nil {
+				t.Fatal(err)
+			}
+			s.Run(0, "run", "quiet").Prints("hello")
+			v := s.Serve(base)
+			v.Idle() // once the terminal of the first has not come back
+			v.Drain()
+			r := s.Records(base)
+			for _, b := range r.Builds() {
+				want, why := build.Success, ""
+				if b.Builder == "loud" {
+					want, why = build.Exception, "the master ended while it ran" // it has no retries
+				}
+				if q := r.Request(b.Request); b.Result != want || q.State != store.Done || q.Result != want || !strings.Contains(q.Text, why) {
+					t.Errorf("%s #%d: %v, %s; its request: %v %v, %s", b.Builder, b.Number, b.Result, b.Text, q.State, q.Result, q.Text)
+				}
+			}
+		})
+	}
+}
+
+// A start on a disk without any room is refused with the reason, and leaves
+// nothing behind that is half made.
+func TestStartOnAFullDisk(t *testing.T) {
+	s, base := tightScene(t, "24m")
+	g := &glutton{t, filepath.Join(filepath.Dir(base), "glutton")}
+	g.eat()
+	for _, verb := range []string{"run", "serve"} {
+		s.Run(3, verb).Says("no space left on device")
+	}
+	if err := os.Remove(g.path); err != nil {
+		t.Fatal(err)
+	}
+	s.Run(0, "run", "quiet")
+	if text, err := os.ReadFile(filepath.Join(base, ".gitignore")); err != nil || string(text) != "*\n" {
+		t.Errorf(".gitignore: %q, %v", text, err)
 	}
 }
 

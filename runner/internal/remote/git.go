@@ -33,7 +33,7 @@ func (b *Build) checkout(ctx context.Context) error {
 	}
 	sum := sha256.Sum256([]byte(src.URL))
 	mirror := b.c.facts.paths.join(b.root, "git-"+hex.EncodeToString(sum[:8])+".git")
-	unlock, err := b.c.w.area.lock(ctx, mirror)
+	unlock, err := b.c.w.area.clones.Lock(ctx, mirror)
 	if err != nil {
 		return err
 	}
@@ -54,26 +54,6 @@ func (b *Build) checkout(ctx context.Context) error {
 		}
 	}
 	return b.clone(ctx, mirror, rev)
-}
-
-// lock waits until no other build uses a clone.
-func (a *area) lock(ctx context.Context, path string) (unlock func(), err error) {
-	a.mu.Lock()
-	if a.mirrors == nil {
-		a.mirrors = map[string]chan struct{}{}
-	}
-	lock := a.mirrors[path]
-	if lock == nil {
-		lock = make(chan struct{}, 1)
-		a.mirrors[path] = lock
-	}
-	a.mu.Unlock()
-	select {
-	case lock <- struct{}{}:
-		return func() { <-lock }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // update brings the kept clone up to date and returns the commit to check out. A

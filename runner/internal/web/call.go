@@ -28,8 +28,7 @@ type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	acc  *Access
-	page *page  // nil: of none
-	to   string // where an action leads, see goTo
+	page *page // nil: of none
 
 	Who     api.Identity
 	Now     time.Time
@@ -177,12 +176,16 @@ func (s *Web) get(w http.ResponseWriter, r *http.Request, p *page, acc *Access) 
 const maxPanels = 32
 
 // showPanels sends sections, one after the other. Their templates are those
-// whose names begin with the page's: "home/running". What there is none of is
-// left out.
+// whose names begin with the page's, "home/running", or with that of the layout.
+// What there is none of is left out.
 func (c *call) showPanels(data any, ids []string) {
 	var buf bytes.Buffer
 	for _, id := range ids[:min(len(ids), maxPanels)] {
-		if t := c.s.look().templates.Lookup(c.page.name + "/" + id); t != nil {
+		t := c.s.look().templates.Lookup(c.page.name + "/" + id)
+		if t == nil {
+			t = c.s.look().templates.Lookup("layout/" + id)
+		}
+		if t != nil {
 			if err := t.Execute(&buf, data); err != nil {
 				c.fail(err)
 				return
@@ -231,15 +234,9 @@ func (s *Web) post(w http.ResponseWriter, r *http.Request, p *page, acc *Access)
 			c.logFailed(err)
 		}
 	}
-	if err != nil {
-		c.to = ""
-	}
 	if wantsPart(r) {
-		if n.Fields != nil {
-			c.to = "?" // the same page, which shows what is wrong beside each field
-		}
-		if c.to != "" {
-			w.Header().Set("X-Go", strings.TrimSuffix(c.to, "?")+query("note", s.notes.put(n)))
+		if n.Fields != nil { // the page shows what is wrong beside each field
+			w.Header().Set("X-Go", query("note", s.notes.put(n)))
 		}
 		var buf bytes.Buffer
 		if err := s.look().templates.ExecuteTemplate(&buf, "note", &n); err != nil {
@@ -249,18 +246,10 @@ func (s *Web) post(w http.ResponseWriter, r *http.Request, p *page, acc *Access)
 		c.send(status, "text/html; charset=utf-8", buf.Bytes())
 		return
 	}
-	if c.to != "" {
-		c.redirect(c.to + query("note", s.notes.put(n)))
-		return
-	}
 	q := r.URL.Query()
 	q.Set("note", s.notes.put(n))
 	c.redirect("?" + q.Encode())
 }
-
-// goTo makes an action that succeeds lead to another page, at a relative address
-// without a query.
-func (c *call) goTo(address string) { c.to = address }
 
 // act finds what a form asks for, and does it if who asks may.
 func (c *call) act() (string, error) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,6 +108,16 @@ func TestLogInTheBrowser(t *testing.T) {
 	b.until(`document.querySelector(".t-relative")`)
 	b.keys("t")
 	b.until(`/^\d\d:\d\d:\d\d\.\d\d\d$/.test(document.querySelector(".r time").textContent)`)
+
+	// What is read stays when lines are wrapped and the window gets narrow.
+	b.keys("w")
+	eval[any](b, `(() => { const l = document.querySelector(".lv-log"); l.scrollTop = l.scrollHeight / 3; return null; })()`)
+	b.until(contiguous)
+	first := eval[string](b, `document.elementFromPoint(200, document.querySelector(".lv-log").getBoundingClientRect().top + 4).closest(".r").id`)
+	b.looks(400, 800, false)
+	b.until(`document.elementFromPoint(200, document.querySelector(".lv-log").getBoundingClientRect().top + 4).closest(".r").id === "` + first + `"`)
+	b.looks(1280, 800, false)
+	b.keys("w")
 
 	// A range by clicks, copied.
 	b.keys("g")
@@ -228,4 +240,30 @@ func TestLogWithoutScriptInTheBrowser(t *testing.T) {
 	b.says("#found h2", "11 lines")
 	b.do(chromedp.Click(chromedp.CSS("#found-L771 .n")))
 	b.says("#L771:target mark", "line 77")
+}
+
+// The log as it is, and as a file, is where the page says.
+func TestRawLogIsLinked(t *testing.T) {
+	r := newRig(t, &config.Config{Builders: []config.Builder{builder("b", "printf 'a\\rb\\033[1mc\\n'")}})
+	r.build(runner.Request{Builder: "b"})
+	const at = "builders/b/builds/1/steps/1/logs/stdio"
+	_, page := r.get(at)
+	here, err := url.Parse(r.url + at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`href="([^"]*api/v2/logs/\d+/raw[^"]*)"`).FindAllStringSubmatch(page, -1)
+	if len(links) != 2 {
+		t.Fatalf("%d links", len(links))
+	}
+	for _, m := range links {
+		to, err := here.Parse(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, body := r.get(strings.TrimPrefix(to.String(), r.url))
+		if resp.StatusCode != http.StatusOK || !strings.Contains(body, "a\rb\x1b[1mc\n") {
+			t.Errorf("%s: %s %q", to, resp.Status, body)
+		}
+	}
 }

@@ -29,7 +29,7 @@ type act struct {
 // pages are all of them, in the order of the navigation.
 func pages(s *Web) []page {
 	var all []page
-	for _, some := range [][]page{s.homePages(), s.workerPages(), s.builderPages(), s.buildPages(), s.requestPages(), s.schedulerPages(), s.journalPages(), s.logPages()} {
+	for _, some := range [][]page{s.homePages(), s.workerPages(), s.builderPages(), s.buildPages(), s.artifactPages(), s.requestPages(), s.schedulerPages(), s.journalPages(), s.logPages()} {
 		all = append(all, some...)
 	}
 	return all

@@ -3,8 +3,10 @@ package web
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -152,7 +154,6 @@ type loginPage struct {
 	Next   string // where to go then, as seen from the root
 	User   string
 	Failed string // why the last attempt failed
-	Wait   int    // seconds until the next one
 }
 
 func (loginPage) Heading() string { return "Log in" }
@@ -215,8 +216,13 @@ func (s *Web) postLogin(w http.ResponseWriter, r *http.Request, acc *Access) {
 			c.fail(err)
 			return
 		}
-		seconds := int((wait + time.Second - 1) / time.Second)
-		c.show(status, "login", loginPage{call: c, Next: within(f.Get("next")), User: f.Get("user"), Failed: text, Wait: seconds})
+		if errors.Is(err, api.ErrNoCredentials) {
+			text = "wrong name or password"
+		}
+		if wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+		}
+		c.show(status, "login", loginPage{call: c, Next: within(f.Get("next")), User: f.Get("user"), Failed: text})
 		return
 	}
 	if acc.Logout != nil {

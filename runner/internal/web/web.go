@@ -10,18 +10,21 @@ import (
 
 	"bothy/runner/config"
 	"bothy/runner/internal/api"
+	"bothy/runner/internal/artifacts"
 	"bothy/runner/internal/engine"
 	"bothy/runner/internal/logs"
 	"bothy/runner/internal/store"
 )
 
-// Options are what a page shows and steers. All must be given.
+// Options are what a page shows and steers. All but Artifacts must be given.
 type Options struct {
-	Engine  *engine.Engine
-	Store   *store.Store
-	Logs    *logs.Store
-	Config  func() *config.Config // the one in force
-	Machine func() api.Machine
+	Engine *engine.Engine
+	Store  *store.Store
+	Logs   *logs.Store
+	// Artifacts has files of builds; nil: none are kept.
+	Artifacts *artifacts.Store
+	Config    func() *config.Config // the one in force
+	Machine   func() api.Machine
 	// TestMail sends a test mail, and returns what the relay said.
 	TestMail func(ctx context.Context, to string) (said string, err error)
 	Version  string

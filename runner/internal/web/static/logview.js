@@ -177,6 +177,7 @@
       shift(-top);
       place();
     }
+    was = topRow();
     load();
     tellWhere();
   }
@@ -255,7 +256,6 @@
       show(b, y - (row - before(b.p, b.k)) * unit);
     }
     fill();
-    was = topRow();
     if (running() && !follow && atEnd()) letGo(true);
     clearTimeout(still);
     still = setTimeout(settle, 200);
@@ -270,18 +270,33 @@
       scrollTo(box.scrollTop);
     }
   }
-  function topRow() {
-    const y = box.scrollTop, b = list.find((b) => top + b.el.offsetTop + b.el.offsetHeight > y) || list[0];
+  // rowAtY is the row, and what part of it, at a height of the space.
+  function rowAtY(y) {
+    y -= top;
+    const b = list.find((b) => b.el.offsetTop + b.el.offsetHeight > y) || list[list.length - 1];
     if (!b) return 0;
-    return before(b.p, b.k) + Math.max(0, Math.min(size(b) - 1, (y - top - b.el.offsetTop) / unit));
+    let i = (y - b.el.offsetTop) / unit;
+    if (wrapped() && b.hi > b.lo) { // rows are of different height
+      i = b.lo - b.k * chunk;
+      for (let el = b.above.nextSibling; el !== b.below && el.offsetTop + el.offsetHeight <= y; el = el.nextSibling) i++;
+    }
+    return before(b.p, b.k) + Math.max(0, Math.min(size(b) - 1, i));
   }
+  const topRow = () => rowAtY(box.scrollTop + 1);
   function tellWhere() {
-    const n = rows();
-    if (!n) return set(where, "no lines yet");
-    const b = at(Math.floor(topRow())), i = Math.floor(topRow()) - before(b.p, b.k);
-    const line = b.k < 0 ? 1 : b.k * chunk + i + 1;
-    const last = Math.min(b.p.lines, line + Math.floor(seen() / unit) - 1);
+    if (!rows()) return set(where, "no lines yet");
+    const row = Math.floor(topRow()), b = at(row);
+    const line = b.k < 0 ? 1 : b.k * chunk + row - before(b.p, b.k) + 1;
+    const last = Math.min(b.p.lines, line + Math.floor(rowAtY(box.scrollTop + seen() - 2)) - row);
     set(where, (whole ? b.p.title + ", " : "") + "lines " + number(line) + "–" + number(last) + " of " + number(b.p.lines));
+  }
+  // seat brings a row to the top.
+  function seat(row) {
+    const b = at(Math.floor(row)), i = Math.floor(row) - before(b.p, b.k);
+    show(b, Math.max(0, offset(row) - i * unit));
+    const el = b.k >= 0 && b.el.children[1 + i - (b.lo - b.k * chunk)];
+    scrollTo(top + (el ? el.offsetTop : i * unit));
+    fill();
   }
 
   // Fetching, three chunks at a time, those in sight first.
@@ -392,7 +407,7 @@
     const p = parts[0];
     if (whole) return;
     set($(".lv-lines"), number(p.lines) + (p.lines === 1 ? " line" : " lines"));
-    if (p.done) lv.classList.remove("running");
+    if (p.done) lv.classList.remove("live-log");
   }
   let stream = null;
   async function listen(p) {
@@ -694,11 +709,7 @@
     if (b) b.setAttribute("aria-pressed", on);
     if (!list.length) return;
     if (follow) return end();
-    const b0 = at(Math.floor(row));
-    show(b0, Math.max(0, offset(row)));
-    const el = b0.k >= 0 && b0.el.children[1 + Math.floor(row) - before(b0.p, b0.k) - (b0.lo - b0.k * chunk)];
-    scrollTo(top + (el ? el.offsetTop : 0));
-    fill();
+    seat(row);
   }
   const wrapped = () => lv.classList.contains("wrap");
   const does = {
@@ -794,6 +805,13 @@
   tellWhere();
   if (query) search(!params.get("from") && !chosen);
   attend();
-  new ResizeObserver(() => { if (follow) end(); else fill(); }).observe(box);
+  let wide = box.clientWidth;
+  new ResizeObserver(() => {
+    const turned = wide !== box.clientWidth;
+    wide = box.clientWidth;
+    if (follow) end();
+    else if (turned && wrapped() && list.length) seat(was);
+    else fill();
+  }).observe(box);
   lv.dataset.ready = "1";
 })();
