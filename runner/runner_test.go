@@ -271,6 +271,7 @@ func TestPanicAndStubbornStep(t *testing.T) {
 	stubborn.MaxTime, stubborn.SigtermTime = 50*time.Millisecond, 50*time.Millisecond
 	r := start(t, &config.Config{
 		Machine: config.Machine{CPUs: 1},
+		Workers: []config.Worker{{Name: "one"}, {Name: "two"}, {Name: "three"}}, // two will be quarantined
 		Builders: []config.Builder{
 			{Name: "panics", Steps: []config.Step{config.Func("panic")}},
 			{Name: "stubborn", Steps: []config.Step{stubborn}},

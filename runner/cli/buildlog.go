@@ -57,6 +57,16 @@ func runLog(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if c.flag("json") {
+		if c.flag("follow") {
+			return wrongUsage("a log that is followed is text: leave out --json, or -f")
+		}
+		p := &logPrinter{c: c, m: m, build: b}
+		if len(c.args) > 1 {
+			p.only = c.args[1]
+		}
+		return failed(p.json(ctx))
+	}
 	p := &logPrinter{c: c, m: m, build: b, printed: map[int64]int64{}, done: map[int64]bool{}, out: bufio.NewWriter(c.Stdout)}
 	if f, ok := c.Stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.seen = true
@@ -115,15 +125,10 @@ func (p *logPrinter) round(ctx context.Context) (done bool, err error) {
 	if _, err := p.m.get(ctx, fmt.Sprintf("builds/%d", p.build.ID), nil, &now); err != nil {
 		return false, err
 	}
-	var steps []stepRow
-	if _, err := p.m.get(ctx, fmt.Sprintf("builds/%d/steps", p.build.ID), url.Values{"order": {"number"}}, &steps); err != nil {
-		return false, err
-	}
 	over := len(now) > 0 && now[0].Complete
-	if p.only != "" {
-		if steps, err = p.chosen(steps, over); err != nil {
-			return false, err
-		}
+	steps, err := p.steps(ctx, over)
+	if err != nil {
+		return false, err
 	}
 	for _, s := range steps {
 		if p.done[s.ID] {
@@ -149,6 +154,57 @@ func (p *logPrinter) round(ctx context.Context) (done bool, err error) {
 	return over, nil
 }
 
+// steps are those that are to be printed.
+func (p *logPrinter) steps(ctx context.Context, over bool) ([]stepRow, error) {
+	var steps []stepRow
+	_, err := p.m.get(ctx, fmt.Sprintf("builds/%d/steps", p.build.ID), url.Values{"order": {"number"}}, &steps)
+	if err != nil || p.only == "" {
+		return steps, err
+	}
+	return p.chosen(steps, over)
+}
+
+// json prints all there is of the logs until now.
+func (p *logPrinter) json(ctx context.Context) error {
+	steps, err := p.steps(ctx, true)
+	if err != nil {
+		return err
+	}
+	type logText struct {
+		BuildID  int64  `json:"buildid"`
+		Step     int    `json:"step_number"`
+		StepName string `json:"step_name"`
+		LogID    int64  `json:"logid"`
+		Name     string `json:"name"`
+		Type     string `json:"type"` // "s": each line begins with o, e or h: stdout, stderr, header
+		Complete bool   `json:"complete"`
+		Content  string `json:"content"`
+	}
+	all := []logText{}
+	for _, s := range steps {
+		var logs []logRow
+		if _, err := p.m.get(ctx, fmt.Sprintf("steps/%d/logs", s.ID), url.Values{"order": {"logid"}}, &logs); err != nil {
+			return err
+		}
+		for _, l := range logs {
+			content := ""
+			for first := int64(0); first < l.Lines; {
+				text, err := p.text(ctx, l, first)
+				if err != nil {
+					return err
+				}
+				if text == "" {
+					break
+				}
+				content += text
+				first += int64(strings.Count(text, "\n"))
+			}
+			all = append(all, logText{p.build.ID, s.Number, s.Name, l.ID, l.Name, l.Type, l.Complete, content})
+		}
+	}
+	return printJSON(p.c.Stdout, all)
+}
+
 // chosen is the one step that was asked for, none if it may still come.
 func (p *logPrinter) chosen(steps []stepRow, over bool) ([]stepRow, error) {
 	var names []string
@@ -170,22 +226,27 @@ const logLines = 1000
 
 func (p *logPrinter) print(ctx context.Context, s stepRow, l logRow) error {
 	for p.printed[l.ID] < l.Lines {
-		first := p.printed[l.ID]
-		var chunks []struct{ Content string }
-		query := url.Values{"offset": {strconv.FormatInt(first, 10)}, "limit": {strconv.Itoa(logLines)}}
-		if _, err := p.m.get(ctx, fmt.Sprintf("logs/%d/contents", l.ID), query, &chunks); err != nil {
+		some, err := p.text(ctx, l, p.printed[l.ID])
+		if err != nil || some == "" {
 			return err
 		}
-		if len(chunks) == 0 || chunks[0].Content == "" {
-			return nil
-		}
 		p.heading(s, l)
-		for text := range strings.Lines(chunks[0].Content) {
+		for text := range strings.Lines(some) {
 			p.line(strings.TrimSuffix(text, "\n"), l.Type == "s")
 			p.printed[l.ID]++
 		}
 	}
 	return nil
+}
+
+// text is some of a log's lines from one on, "" if there are none.
+func (p *logPrinter) text(ctx context.Context, l logRow, first int64) (string, error) {
+	var chunks []struct{ Content string }
+	query := url.Values{"offset": {strconv.FormatInt(first, 10)}, "limit": {strconv.Itoa(logLines)}}
+	if _, err := p.m.get(ctx, fmt.Sprintf("logs/%d/contents", l.ID), query, &chunks); err != nil || len(chunks) == 0 {
+		return "", err
+	}
+	return chunks[0].Content, nil
 }
 
 // heading tells the logs of a build apart; the only log of a step needs none.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -91,16 +92,29 @@ func (c *call) layout() (basedir.Layout, error) {
 	}
 	conf, _, err := config.Load(file)
 	if invalid := (config.Errors)(nil); errors.As(err, &invalid) {
-		var rough struct{ BaseDir string }
-		if _, err := toml.DecodeFile(file, &rough); err != nil {
+		dir, ok := roughBaseDir(file)
+		if !ok {
 			return basedir.Layout{}, &exitError{code: exitUsage, err: err}
 		}
-		conf, err = &config.Config{Dir: filepath.Dir(file), BaseDir: rough.BaseDir}, nil
+		conf, err = &config.Config{Dir: filepath.Dir(file), BaseDir: dir}, nil
 	}
 	if err != nil {
 		return basedir.Layout{}, &exitError{code: exitUsage, err: err}
 	}
 	return layoutOf(conf)
+}
+
+// roughBaseDir reads the base directory out of a file that need not be whole:
+// somebody may be editing it. The key stands above all tables.
+func roughBaseDir(file string) (dir string, ok bool) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", false
+	}
+	above, _, _ := strings.Cut("\n"+string(data), "\n[")
+	var rough struct{ BaseDir string }
+	_, err = toml.Decode(above, &rough)
+	return rough.BaseDir, err == nil
 }
 
 // masterError is a master's word for what it does not do.

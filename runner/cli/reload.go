@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -96,22 +98,34 @@ func (w *fileWatch) run(last fileMark, log *slog.Logger) {
 
 func (w *fileWatch) close() error { return w.events.Close() }
 
-// reload loads the file again and has the master take it over; it returns what
-// then counts. A file with errors changes nothing: nil.
-func reload(ctx context.Context, r *runner.Runner, file string, log *slog.Logger) *config.Config {
+// reloaded is what counts after a reload; zero: what did before.
+type reloaded struct {
+	conf    *config.Config
+	workers net.Listener // where remote workers connect from now on; nil: as before
+}
+
+// reload loads the file again and has the master take it over. A file with errors
+// changes nothing, nor does one for whose workers listen cannot listen.
+func reload(ctx context.Context, r *runner.Runner, file string, listen func(*config.Config) (net.Listener, error), log *slog.Logger) reloaded {
 	next, warnings, err := config.Load(file)
 	if err != nil {
 		log.Error("the configuration was not loaded; nothing has changed", "file", file, "err", err)
-		return nil
+		return reloaded{}
 	}
 	for _, w := range warnings {
 		log.Warn(w.String())
 	}
-	changes, err := r.Reload(ctx, next)
+	workers, err := listen(next)
+	var changes []string
+	if err == nil {
+		if changes, err = r.Reload(ctx, next); err != nil && workers != nil {
+			err = errors.Join(err, workers.Close())
+		}
+	}
 	switch {
 	case err != nil:
 		log.Error("the configuration was not taken over; nothing has changed", "file", file, "err", err)
-		return nil
+		return reloaded{}
 	case len(changes) == 0:
 		log.Info("the configuration is as it was", "file", file)
 	default:
@@ -120,5 +134,5 @@ func reload(ctx context.Context, r *runner.Runner, file string, log *slog.Logger
 			log.Info("reload: " + c)
 		}
 	}
-	return next
+	return reloaded{next, workers}
 }

@@ -31,9 +31,9 @@ type requestRow struct {
 }
 
 type whyRow struct {
-	Worker    string
-	Predicate string
-	Reason    string
+	Worker    string `json:"worker"`
+	Predicate string `json:"predicate"`
+	Reason    string `json:"reason"`
 }
 
 // runRequests lists what waits and what runs, in the order in which it is chosen.
@@ -109,9 +109,15 @@ func runCancel(ctx context.Context, c *call) error {
 			errs = append(errs, fmt.Errorf("request %d: %w", id, err))
 			continue
 		}
+		if c.flag("json") {
+			continue
+		}
 		if _, err := fmt.Fprintf(c.Stdout, "request %d: cancelled\n", id); err != nil {
 			return err
 		}
+	}
+	if c.flag("json") {
+		errs = append(errs, c.printNow(ctx, m, "buildrequests", "buildrequestid", c.args))
 	}
 	return failed(errors.Join(errs...))
 }

@@ -87,22 +87,29 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 
 	workers := make(chan error, 1)
 	listening := false
-	listen := func() error { // once a remote worker is configured
+	listen := func(conf *config.Config) (net.Listener, error) { // nil: there is one, or no remote worker yet
 		if listening || !dialsIn(conf) {
-			return nil
+			return nil, nil
 		}
 		ln, err := net.Listen("tcp", conf.Remote.Listen)
 		if err != nil {
-			return fmt.Errorf("listen for remote workers: %w", err)
+			return nil, fmt.Errorf("listen for remote workers: %w", err)
+		}
+		return ln, nil
+	}
+	await := func(ln net.Listener) {
+		if ln == nil {
+			return
 		}
 		listening = true
 		log.Info("awaiting workers", "address", ln.Addr().String())
 		go func() { workers <- r.ServeWorkers(ln) }()
-		return nil
 	}
-	if err := listen(); err != nil {
+	dialIn, err := listen(conf)
+	if err != nil {
 		return errors.Join(err, r.Stop(ctx))
 	}
+	await(dialIn)
 
 	var changed <-chan struct{}
 	if watch, err := watchFile(conf.File, log); err != nil {
@@ -115,7 +122,7 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 	// A store of secrets may be slow to answer: signals are obeyed meanwhile.
 	loads, cancelLoads := context.WithCancel(ctx)
 	defer cancelLoads()
-	loaded := make(chan *config.Config, 1)
+	loaded := make(chan reloaded, 1)
 	loading, again := false, false
 	load := func() {
 		if loading {
@@ -127,7 +134,7 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 		go func() {
 			ctx, cancel := context.WithTimeout(loads, loadTime)
 			defer cancel()
-			loaded <- reload(ctx, r, file, log)
+			loaded <- reload(ctx, r, file, listen, log)
 		}()
 	}
 	stop := func(how func(context.Context) error) {
@@ -156,12 +163,10 @@ func serve(ctx context.Context, r *runner.Runner, conf *config.Config, log *slog
 			load()
 		case next := <-loaded:
 			loading = false
-			if next != nil {
-				conf = next
+			if next.conf != nil {
+				conf = next.conf
 			}
-			if err := listen(); err != nil {
-				log.Error("remote workers cannot connect", "err", err)
-			}
+			await(next.workers)
 			if again {
 				load()
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -193,11 +194,27 @@ func (c *call) steerWorkers(ctx context.Context, m *client) error {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			continue
 		}
+		if c.flag("json") {
+			continue
+		}
 		if _, err := fmt.Fprintf(c.Stdout, "%s: %s\n", name, actionDone(action)); err != nil {
 			return err
 		}
 	}
+	if c.flag("json") {
+		errs = append(errs, c.printNow(ctx, m, "workers", "name", chosen))
+	}
 	return errors.Join(errs...)
+}
+
+// printNow prints, as JSON, the rows of which a field has one of the values.
+func (c *call) printNow(ctx context.Context, m *client, path, field string, values []string) error {
+	var all []json.RawMessage
+	rows, err := m.get(ctx, path, url.Values{field + "__in": values}, &all)
+	if err != nil {
+		return failed(err)
+	}
+	return printRows(c.Stdout, rows)
 }
 
 // named returns the worker of a name, else those that count made of it: bot1-1,

@@ -201,9 +201,17 @@ func shownText(name, s string) string {
 	case name == "PasswordSHA256":
 		return "…"
 	case strings.Contains(s, "://"):
-		if u, err := url.Parse(s); err == nil && u.User != nil {
-			return u.Redacted()
+		u, err := url.Parse(s)
+		if err != nil && strings.Contains(s, "@") {
+			return "(not a valid url)" // there may be a password in it
 		}
+		if err != nil || u.User == nil {
+			return s
+		}
+		if _, ok := u.User.Password(); !ok && strings.HasPrefix(u.Scheme, "http") {
+			u.User = url.User("xxxxx") // a token
+		}
+		return u.Redacted()
 	}
 	return s
 }

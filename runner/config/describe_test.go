@@ -68,3 +68,16 @@ steps = ["make", { name = "unit", run = ["go", "test"], timeout = "90m", always_
 		t.Log(got)
 	}
 }
+
+// TestDescribeURL: what is a secret in a URL is not shown, and only that.
+func TestDescribeURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://ann:geheim@h/x.git": "https://ann:xxxxx@h/x.git", "https://geheim@h/x.git": "https://xxxxx@h/x.git",
+		"https://ann:gehe%zzim@h/x.git": "(not a valid url)", "ssh://git@h/x.git": "ssh://git@h/x.git",
+		"https://h/%zz": "https://h/%zz", "git@h:x.git": "git@h:x.git",
+	} {
+		if got := shownText("url", in); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}

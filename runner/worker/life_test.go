@@ -304,6 +304,19 @@ func TestMissing(t *testing.T) {
 	off.want("until it is wanted", off.passes(0), WentMissing)
 }
 
+// TestMissingAfterTheClockWasSetBack: a loss of the future is one of now. It is
+// reported in time, not when the clock gets there again.
+func TestMissingAfterTheClockWasSetBack(t *testing.T) {
+	l := connectedLife(t, Rules{MissingTimeout: time.Hour})
+	l.do(Event{Kind: EventLost})
+	l.restarts(-1000 * time.Hour)
+	l.want("a stored loss", l.passes(time.Hour), WentMissing)
+	never := newLife(t, Rules{})
+	never.s = NewState(Facts{})
+	never.do(Event{Kind: EventConfigured, Rules: Rules{MissingTimeout: time.Hour}, Since: never.now.Add(1000 * time.Hour)})
+	never.want("last seen in the future", never.passes(time.Hour), WentMissing)
+}
+
 // TestCut: while it is cut off a worker is lost, but not away; what is asked of it
 // is done when it is back.
 func TestCut(t *testing.T) {

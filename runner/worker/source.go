@@ -36,12 +36,22 @@ func (s Source) NamesCommit() bool {
 	return (len(s.Revision) == 40 || len(s.Revision) == 64) && strings.Trim(s.Revision, "0123456789abcdef") == ""
 }
 
-// Redacted returns the URL without its password.
+// Redacted returns the URL without its password, and over http without a name
+// that stands alone, which is a token: "https://TOKEN@host/x.git". What is no URL
+// but a path, or HOST:PATH, can hold neither.
 func (s Source) Redacted() string {
-	if u, err := url.Parse(s.URL); err == nil {
-		return u.Redacted()
+	scheme, _, ok := strings.Cut(s.URL, "://")
+	if !ok {
+		return s.URL
 	}
-	return "(not a valid url)"
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return "(not a valid url)"
+	}
+	if _, ok := u.User.Password(); !ok && u.User != nil && strings.HasPrefix(strings.ToLower(scheme), "http") {
+		u.User = url.User("xxxxx")
+	}
+	return u.Redacted()
 }
 
 // Redact takes the URL's password out of a text, as git may repeat it.

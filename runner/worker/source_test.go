@@ -50,6 +50,15 @@ func TestSourceWithoutPassword(t *testing.T) {
 		t.Error(got)
 	}
 	for in, want := range map[string]string{
+		"https://ghp_geheim@h/x.git": "https://xxxxx@h/x.git", "HTTPS://geheim@h/x.git": "https://xxxxx@h/x.git",
+		"ssh://git@h/x.git": "ssh://git@h/x.git", "git@h:x.git": "git@h:x.git", "/srv/x.git": "/srv/x.git",
+		"https://h/x.git": "https://h/x.git", "file:///x.git": "file:///x.git",
+	} {
+		if got := (Source{URL: in}).Redacted(); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+	for in, want := range map[string]string{
 		"fatal: unable to access 'https://u:geheim@h/x.git/'": "fatal: unable to access 'https://xxxxx@h/x.git/'",
 		"password geheim refused":                             "password xxxxx refused",
 		"nothing":                                             "nothing",

@@ -75,7 +75,8 @@ func (m Mark) stored() *Mark {
 
 // DecodeFacts reads what [Facts.Encode] wrote. It takes nothing else: what it
 // returns without an error is a state that [Step] can lead to. now bounds how
-// long a quarantine may still last, should the clock have been set back.
+// long a quarantine may still last, and since when a worker is lost, should the
+// clock have been set back.
 func DecodeFacts(data []byte, now time.Time) (Facts, error) {
 	f := NewState(Facts{}).Facts
 	if len(data) == 0 {
@@ -100,6 +101,9 @@ func DecodeFacts(data []byte, now time.Time) (Facts, error) {
 	}
 	if l := s.Loss; l != nil {
 		f.Loss = Loss{Phase: l.Phase, Since: l.Since, Told: l.Told, Reason: l.Reason}
+		if l.Phase == LossOpen && l.Since.After(now) { // or it would be reported only then
+			f.Loss.Since = now
+		}
 	}
 	return f, nil
 }

@@ -264,7 +264,7 @@ func setLoss(s *State, to phase, ev Event, now time.Time) {
 		s.Loss = Loss{Phase: LossNone}
 	case to == lost:
 		s.Loss = Loss{Phase: LossOpen, Since: now, Reason: line(ev.Reason, MaxReason)}
-		if !ev.Since.IsZero() {
+		if !ev.Since.IsZero() && ev.Since.Before(now) { // a clock may have been set back
 			s.Loss.Since = ev.Since
 		}
 	case to == missing:

@@ -115,7 +115,8 @@ func stepsHash(b *config.Builder) string {
 func (l *loop) properties(r *request, b *running, w *workerState) (build.Properties, error) {
 	conf := l.confOf(r)
 	made := map[string]any{"buildnumber": b.row.Number}
-	for name, v := range map[string]string{"branch": cmp.Or(r.spec.Branch, conf.Source.Branch), "revision": r.spec.Revision, "repository": conf.Source.URL} {
+	repository := worker.Source{URL: conf.Source.URL}.Redacted() // properties are shown to everybody
+	for name, v := range map[string]string{"branch": cmp.Or(r.spec.Branch, conf.Source.Branch), "revision": r.spec.Revision, "repository": repository} {
 		made[name] = v
 		if v == "" {
 			made[name] = nil

@@ -141,3 +141,19 @@ func TestWorkerProperties(t *testing.T) {
 		}
 	})
 }
+
+// TestRepositoryWithoutPassword: properties are shown to whoever may look, and
+// the password of a builder's repository is not among them.
+func TestRepositoryWithoutPassword(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		conf := oneBuilder(step("work", "true"))
+		conf.Builders[0].Source = config.Source{Kind: config.SourceGit, URL: "https://ann:geheim@h/x.git"}
+		r := newRig(t, conf)
+		r.start()
+		settle()
+		_, b := r.want(r.build("b"), build.Success)
+		if got := b.Properties["repository"].Value; got != "https://ann:xxxxx@h/x.git" {
+			t.Errorf("repository: %v", got)
+		}
+	})
+}

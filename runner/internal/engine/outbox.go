@@ -48,7 +48,11 @@ type outMail struct {
 // may have arrived.
 func (l *loop) takeUpMails(rec store.Recovered) {
 	l.outbox = outbox{mails: map[int64]*outMail{}, next: max(1, rec.NextMail)}
+	now := time.Now()
 	for _, row := range rec.Mails {
+		if latest := now.Add(max(digestWindow, mail.Backoff(row.Attempts))); row.NextTry.After(latest) {
+			row.NextTry = latest // the clock was set back
+		}
 		if row.State == store.MailSending && !l.opt.Foreground {
 			row.State, row.Error = store.MailUncertain, "the master ended while it was being sent"
 			l.batch.PutMail(&row)

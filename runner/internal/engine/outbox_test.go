@@ -279,6 +279,32 @@ func TestRelayDownOverRestart(t *testing.T) {
 	})
 }
 
+// TestMailAfterTheClockWasSetBack: a mail is not kept until the clock gets there
+// again.
+func TestMailAfterTheClockWasSetBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &post{answer: refuses(mail.Temporary, 0, "connection refused")}
+		r := newRig(t, watchedWorkers("w"))
+		r.absent(withPost(p))
+		r.start()
+		pass(2 * time.Hour)
+		m := r.mails()[0]
+		r.crash(false)
+		r.open()
+		m.NextTry = m.NextTry.Add(1000 * time.Hour)
+		later := store.NewBatch()
+		later.PutMail(&m)
+		if err := r.store.Commit(later); err != nil {
+			t.Fatal(err)
+		}
+		r.release()
+		p.set(nil)
+		r.start()
+		pass(2 * time.Hour)
+		mustEqual(t, "mails", subjects(p.letters()), []string{"bob@example.com: [Bothy] worker w missing"})
+	})
+}
+
 // TestSlowRelay: one recipient's tarpit does not hold up the others, nor builds,
 // nor for long the end of the master.
 func TestSlowRelay(t *testing.T) {

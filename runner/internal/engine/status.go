@@ -11,12 +11,7 @@ import (
 func (e *Engine) Status(ctx context.Context) (control.Status, error) {
 	var s control.Status
 	err := e.call(ctx, func(l *loop) {
-		s = control.Status{Running: len(l.builds), Stopping: l.stopping}
-		for _, r := range l.requests {
-			if r.running == nil {
-				s.Pending++
-			}
-		}
+		s = control.Status{Running: len(l.builds), Pending: l.queue.Len(), Stopping: l.stopping}
 		if l.degraded != nil {
 			s.Degraded = l.degraded.Error()
 		}
@@ -25,6 +20,17 @@ func (e *Engine) Status(ctx context.Context) (control.Status, error) {
 		return control.Status{}, err // the loop may still be at it
 	}
 	return s, nil
+}
+
+// Pending returns how many requests wait, by builder, without builders that have
+// none.
+func (e *Engine) Pending(ctx context.Context) (map[string]int, error) {
+	var n map[string]int
+	err := e.call(ctx, func(l *loop) { n = l.queue.Counts() })
+	if err != nil {
+		return nil, err // the loop may still be at it
+	}
+	return n, nil
 }
 
 // Healthy returns nil while requests are accepted.

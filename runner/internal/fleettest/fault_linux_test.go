@@ -13,11 +13,14 @@ import (
 // 30 s are promised, on a machine that has nothing else to do.
 const noticed = 75 * time.Second
 
+// pause is one between lines.
+const pause = 250 * time.Millisecond
+
 // lines is a step's line that prints numbered lines, and pauses between them n
 // times; what it must print is [printed].
 func lines(count, pauses int) string {
-	return fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo "line $i of the log of a build that is to be whole"; i=$((i+1)); [ $((i %% %d)) = 0 ] && sleep 0.1; done; true`,
-		count, max(1, count/pauses))
+	return fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo "line $i of the log of a build that is to be whole"; i=$((i+1)); [ $((i %% %d)) = 0 ] && sleep %v; done; true`,
+		count, max(1, count/pauses), pause.Seconds())
 }
 
 func printed(count int) string {
@@ -146,7 +149,7 @@ func TestLoss(t *testing.T) {
 			n := newNetwork(t)
 			const count = 20000
 			p := &plan{}
-			p.add(planWorker{Name: "far", MaxBuilds: 3}, planBuilder{Steps: []planStep{{Name: "lines", Run: lines(count, 20)}}})
+			p.add(planWorker{Name: "far", MaxBuilds: 3}, planBuilder{Steps: []planStep{{Name: "lines", Run: lines(count, 8)}}})
 			m := n.start(p)
 			lossy.begin(n)
 			n.peer(b, m, "far", false)
@@ -172,22 +175,20 @@ func TestDelayAndReset(t *testing.T) {
 			const count = 5000
 			dir := t.TempDir()
 			p := &plan{}
-			p.add(planWorker{Name: "far"}, planBuilder{Steps: []planStep{{Name: "lines", Run: lines(count, 10)}}},
+			p.add(planWorker{Name: "far"}, planBuilder{Steps: []planStep{{Name: "lines", Run: lines(count, 4)}}},
 				planBuilder{Name: "-hold", Steps: []planStep{{Name: "hold", Run: hold(dir, "a")}}})
 			m := newBothy(t, p, where{})
-			via := newProxy(t, m)
-			undo := via.delay(200)
+			via := newProxy(t, m, 200)
 			w := newPeer(t, b, m, "far", via.addr)
 			w.launch()
 			m.connected("far", true)
 			m.whole(m.ask("far"), printed(count))
-			undo()
 			r := m.ask("far-hold")
 			until(t, "the step does not begin", func() bool { _, err := os.Stat(filepath.Join(dir, "a.begun")); return err == nil })
 			if b == bothyMsgpack {
 				return // see TestCuts
 			}
-			undo = via.reset()
+			undo := via.reset()
 			if got := m.ended(r, 1); got.result() != "retry" {
 				t.Errorf("the build is %s: %s", got.result(), got.State)
 			}

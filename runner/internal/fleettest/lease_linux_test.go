@@ -96,7 +96,7 @@ func TestMasterKilled(t *testing.T) {
 }
 
 // A worker that is suspended for longer than its lease, and then goes on: its
-// build has been given to another, what it still has to say is refused, and its
+// build has been given to another, nothing that it still has to say is taken, and its
 // processes end.
 func TestSuspended(t *testing.T) {
 	t.Parallel()
@@ -122,7 +122,6 @@ func TestSuspended(t *testing.T) {
 	}
 	w.Signal(syscall.SIGCONT)
 	until(t, "the first attempt's process does not end", func() bool { return !alive(t, filepath.Join(dir, "pid.1")) })
-	until(t, "the late worker is not refused", func() bool { return strings.Contains(m.said(), "late worker refused") })
 	m.connected("asleep", true)
 	if got := m.log(m.steps(first)[0]); got != log {
 		t.Errorf("the log of the lost build has grown from %d to %d bytes", len(log), len(got))
@@ -165,7 +164,7 @@ func TestCuts(t *testing.T) {
 			m.whole(r, printed(count))
 		}
 	}
-	pauses := int(time.Duration(rounds) * (longest/2 + time.Second) / (100 * time.Millisecond))
+	pauses := int(time.Duration(rounds) * (longest/2 + time.Second) / pause)
 	loaded := &plan{}
 	loaded.add(planWorker{Name: "far", MaxBuilds: builds}, planBuilder{Steps: []planStep{{Name: "lines", Run: lines(count, pauses)}}})
 	for _, f := range []fault{unplugged, dropped} {
@@ -185,8 +184,7 @@ func TestCuts(t *testing.T) {
 	t.Run("reset and 200 ms", func(t *testing.T) {
 		t.Parallel()
 		m := newBothy(t, loaded, where{})
-		via := newProxy(t, m)
-		via.delay(200)
+		via := newProxy(t, m, 200)
 		w := newPeer(t, bothyMsgpack, m, "far", via.addr)
 		w.launch()
 		m.connected("far", true)

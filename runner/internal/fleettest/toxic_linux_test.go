@@ -43,16 +43,18 @@ func toxiproxyProgram(t testing.TB) string {
 	return filepath.Join(toxiproxy.dir, "toxiproxy")
 }
 
-// proxy is a connection to a master that can be made worse.
+// proxy is a way to a master that delays, and can reset.
 type proxy struct {
-	t    testing.TB
-	api  string
-	addr string // where workers connect
-	n    int
+	t        testing.TB
+	api      string
+	addr     string // where workers connect
+	upstream string
+	delay    int // in ms, each way
 }
 
-// newProxy starts a toxiproxy before a master.
-func newProxy(t testing.TB, m *master) *proxy {
+// newProxy starts a toxiproxy before a master, which delays everything by so many
+// milliseconds each way.
+func newProxy(t testing.TB, m *master, delay int) *proxy {
 	t.Helper()
 	ports := freePorts(t, 2)
 	s := &testrig.Scene{T: t, Dir: t.TempDir(), Program: toxiproxyProgram(t), Env: append(os.Environ(), "LOG_LEVEL=error")}
@@ -60,11 +62,24 @@ func newProxy(t testing.TB, m *master) *proxy {
 	t.Cleanup(func() {
 		_ = run.Cmd.Process.Kill() // it may have ended
 		<-run.Ended
+		if t.Failed() {
+			t.Logf("toxiproxy: %s", run.All())
+		}
 	})
-	p := &proxy{t: t, api: fmt.Sprintf("http://127.0.0.1:%d/", ports[0]), addr: fmt.Sprintf("127.0.0.1:%d", ports[1])}
+	p := &proxy{
+		t: t, api: fmt.Sprintf("http://127.0.0.1:%d/", ports[0]), addr: fmt.Sprintf("127.0.0.1:%d", ports[1]),
+		upstream: fmt.Sprintf("%s:%d", m.host, m.pb), delay: delay,
+	}
 	until(t, "toxiproxy does not answer", func() bool { return p.try(http.MethodGet, "version", nil) == nil })
-	p.do(http.MethodPost, "proxies", map[string]any{"name": "p", "listen": p.addr, "upstream": fmt.Sprintf("%s:%d", m.host, m.pb), "enabled": true})
+	p.open()
 	return p
+}
+
+// open begins to listen.
+func (p *proxy) open() {
+	p.t.Helper()
+	p.do(http.MethodPost, "proxies", map[string]any{"name": "p", "listen": p.addr, "upstream": p.upstream, "enabled": true})
+	p.add("latency", map[string]int{"latency": p.delay})
 }
 
 func (p *proxy) try(method, path string, body any) error {
@@ -95,26 +110,23 @@ func (p *proxy) do(method, path string, body any) {
 	}
 }
 
-// add makes it worse, both ways, and returns what undoes that.
-func (p *proxy) add(kind string, attributes map[string]int) (remove func()) {
+// add makes it worse, both ways.
+func (p *proxy) add(kind string, attributes map[string]int) {
 	p.t.Helper()
-	p.n++
-	var names []string
 	for _, stream := range []string{"upstream", "downstream"} {
-		name := fmt.Sprintf("%s-%s-%d", kind, stream, p.n)
-		names = append(names, name)
-		p.do(http.MethodPost, "proxies/p/toxics", map[string]any{"name": name, "type": kind, "stream": stream, "attributes": attributes})
-	}
-	return func() {
-		for _, name := range names {
-			p.do(http.MethodDelete, "proxies/p/toxics/"+name, nil)
-		}
+		p.do(http.MethodPost, "proxies/p/toxics", map[string]any{"name": kind + stream, "type": kind, "stream": stream, "attributes": attributes})
 	}
 }
 
-// delay delays everything by so many milliseconds each way.
-func (p *proxy) delay(ms int) (undo func()) { return p.add("latency", map[string]int{"latency": ms}) }
-
 // reset ends each connection with a RST as soon as something is sent on it, until
-// undone.
-func (p *proxy) reset() (undo func()) { return p.add("reset_peer", map[string]int{"timeout": 0}) }
+// undone. What is left is then closed: toxiproxy may stumble when a single fault is
+// taken from a connection in use.
+func (p *proxy) reset() (undo func()) {
+	p.t.Helper()
+	p.add("reset_peer", map[string]int{"timeout": 0})
+	return func() {
+		p.t.Helper()
+		p.do(http.MethodDelete, "proxies/p", nil)
+		p.open()
+	}
+}

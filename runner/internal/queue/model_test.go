@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"testing"
@@ -447,6 +448,13 @@ func (m *model) granted(t *rapid.T) {
 func (m *model) check(t *rapid.T) {
 	if m.q.Len() != len(m.o.pending) {
 		t.Fatalf("%d are pending, want %d", m.q.Len(), len(m.o.pending))
+	}
+	counts := map[string]int{}
+	for _, r := range m.o.pending {
+		counts[r.Builder]++
+	}
+	if got := m.q.Counts(); !maps.Equal(got, counts) {
+		t.Fatalf("pending by builder: %v, want %v", got, counts)
 	}
 	if len(m.o.pending) == 0 {
 		return

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"maps"
 	"time"
 
 	"bothy/runner/worker"
@@ -17,6 +18,7 @@ type Queue struct {
 	active   []*group // with shapes, in no order
 
 	pending map[int64]*item
+	counts  map[string]int    // of them, by builder
 	same    map[sameKey]*item // the last added
 	running map[int64]*running
 
@@ -60,6 +62,7 @@ func New() *Queue {
 		locks:    map[string]*lock{},
 		groups:   map[string]*group{},
 		pending:  map[int64]*item{},
+		counts:   map[string]int{},
 		same:     map[sameKey]*item{},
 		running:  map[int64]*running{},
 		steps:    map[int64]*stepLocks{},
@@ -68,6 +71,10 @@ func New() *Queue {
 
 // Len returns the number of pending requests, held ones included.
 func (q *Queue) Len() int { return len(q.pending) }
+
+// Counts returns the number of pending requests by builder, without those that
+// have none.
+func (q *Queue) Counts() map[string]int { return maps.Clone(q.counts) }
 
 // Add makes a request pending. It returns the older pending requests that it
 // supersedes (those of a collapsing builder with the same key); they are no
@@ -82,6 +89,7 @@ func (q *Queue) Add(r Request) (collapsed []int64) {
 	}
 	it := &item{Request: r}
 	q.pending[r.ID] = it
+	q.counts[r.Builder]++
 	q.link(it)
 	q.place(it)
 	return collapsed
@@ -171,6 +179,9 @@ func (q *Queue) forget(it *item) {
 	q.displace(it)
 	q.unlink(it)
 	delete(q.pending, it.ID)
+	if q.counts[it.Builder]--; q.counts[it.Builder] == 0 {
+		delete(q.counts, it.Builder)
+	}
 }
 
 // wake makes the next call of Next look again.

@@ -58,7 +58,7 @@ type builderLine struct {
 	Shown   string // its name for people
 	Typical time.Duration
 	Running int64
-	Waiting int64
+	Waiting int
 	Recent  []store.Build // finished ones, the newest first
 }
 
@@ -107,8 +107,12 @@ func (c *call) builders() (*buildersPage, error) {
 	p.Total = len(rows)
 	rows = rows[min(p.From, len(rows)):]
 	p.Rows = rows[:min(len(rows), buildersPerPage)]
+	pending, err := c.s.Engine.Pending(c.ctx())
+	if err != nil {
+		return nil, err
+	}
 	for i := range p.Rows {
-		if err := c.fillBuilder(&p.Rows[i], 10); err != nil {
+		if err := c.fillBuilder(&p.Rows[i], pending, 10); err != nil {
 			return nil, err
 		}
 	}
@@ -116,13 +120,9 @@ func (c *call) builders() (*buildersPage, error) {
 }
 
 // fillBuilder reads what a line says of a builder, and its last finished builds.
-func (c *call) fillBuilder(b *builderLine, recent int) error {
+func (c *call) fillBuilder(b *builderLine, pending map[string]int, recent int) error {
 	b.Shown = builderName(b.Name)
 	running, err := c.s.Store.SelectBuilds(c.ctx(), store.Select{Where: []store.Cond{is("builder", b.Name), is("complete", false)}})
-	if err != nil {
-		return err
-	}
-	waiting, err := c.s.Store.SelectRequests(c.ctx(), store.Select{Where: []store.Cond{is("builder", b.Name), is("claimed", false)}})
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (c *call) fillBuilder(b *builderLine, recent int) error {
 	if err != nil {
 		return err
 	}
-	b.Running, b.Waiting, b.Typical = running.Total, waiting.Total, past.Build
+	b.Running, b.Waiting, b.Typical = running.Total, pending[b.Name], past.Build
 	b.Recent, err = c.s.Store.Builds(c.ctx(), store.Filter{Builder: b.Name, Limit: recent + int(min(b.Running, 1000))})
 	b.Recent = slices.DeleteFunc(b.Recent, func(b store.Build) bool { return b.Completed.IsZero() })
 	b.Recent = b.Recent[:min(len(b.Recent), recent)]
@@ -187,7 +187,11 @@ func (c *call) builder() (*builderPage, error) {
 	default:
 		return nil, notFound("there is no builder %q", shorten(name, 80))
 	}
-	if err := c.fillBuilder(&p.builderLine, trendBuilds); err != nil {
+	pending, err := c.s.Engine.Pending(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.fillBuilder(&p.builderLine, pending, trendBuilds); err != nil {
 		return nil, err
 	}
 	conf := c.s.Config()

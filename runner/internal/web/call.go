@@ -235,9 +235,6 @@ func (s *Web) post(w http.ResponseWriter, r *http.Request, p *page, acc *Access)
 		}
 	}
 	if wantsPart(r) {
-		if n.Fields != nil { // the page shows what is wrong beside each field
-			w.Header().Set("X-Go", query("note", s.notes.put(n)))
-		}
 		var buf bytes.Buffer
 		if err := s.look().templates.ExecuteTemplate(&buf, "note", &n); err != nil {
 			c.fail(err)

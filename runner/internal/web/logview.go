@@ -21,7 +21,8 @@ import (
 // that a page costs the same at any place of a log of any size.
 //
 //	logview.go         addresses; which log is meant
-//	logview_page.go    the page of a log, of a build's logs, of one line
+//	logview_page.go    the page of a log, of one line
+//	logview_build.go   the page of all logs of a build
 //	logview_rows.go    lines as HTML
 //	logview_find.go    search, the first error
 //	logview_follow.go  the end of a log that is written, for all who follow it

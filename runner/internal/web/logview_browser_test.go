@@ -58,6 +58,7 @@ func TestLogInTheBrowser(t *testing.T) {
 	for _, share := range []string{"0.5", "0.123", "0.999", "0.0001", "0"} { // the scroll bar
 		eval[any](b, `(() => { const l = document.querySelector(".lv-log"); l.scrollTop = l.scrollHeight * `+share+`; return null; })()`)
 		b.until(contiguous)
+		b.until(`document.elementFromPoint(400, 400)?.closest(".r[id]")`)
 		line := eval[float64](b, `+document.elementFromPoint(400, 400).closest(".r").id.slice(1)`)
 		if want := 505000 * eval[float64](b, share); line < want-6000 || line > want+6000 {
 			t.Errorf("at %s of the scroll bar is line %v", share, line)

@@ -231,7 +231,6 @@
       const text = await answer.text();
       if (answer.headers.get("Content-Type").startsWith("text/html")) tell(text);
       else fault(text);
-      if (answer.headers.get("X-Go")) return location.assign(answer.headers.get("X-Go"));
       if (answer.ok) form.reset();
       wrong(form);
       form.dispatchEvent(new CustomEvent("bothy:answered", {bubbles: true, detail: answer}));
