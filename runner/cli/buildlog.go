@@ -187,19 +187,15 @@ func (p *logPrinter) json(ctx context.Context) error {
 			return err
 		}
 		for _, l := range logs {
-			content := ""
-			for first := int64(0); first < l.Lines; {
+			var content strings.Builder
+			for first := int64(0); first < l.Lines; first += logLines {
 				text, err := p.text(ctx, l, first)
 				if err != nil {
 					return err
 				}
-				if text == "" {
-					break
-				}
-				content += text
-				first += int64(strings.Count(text, "\n"))
+				content.WriteString(text)
 			}
-			all = append(all, logText{p.build.ID, s.Number, s.Name, l.ID, l.Name, l.Type, l.Complete, content})
+			all = append(all, logText{p.build.ID, s.Number, s.Name, l.ID, l.Name, l.Type, l.Complete, content.String()})
 		}
 	}
 	return printJSON(p.c.Stdout, all)
