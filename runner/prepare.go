@@ -34,8 +34,9 @@ func (r *Runner) prepare(ctx context.Context, c *config.Config, environ []string
 			r.adoptDialIn(workers)
 			// Who may listen is asked when they connect.
 			if old := r.web.Swap(web); old.credentials != nil || web.credentials != nil {
-				r.api.DropListeners(func(req *http.Request) bool { return r.lets(web, req) })
-				r.page.DropStreams()
+				still := func(req *http.Request) bool { return r.lets(web, req) }
+				r.api.DropListeners(still)
+				r.page.CheckStreams(still)
 			}
 		},
 	}

@@ -113,10 +113,15 @@ type webAccess struct {
 	relay       func(context.Context) (*mail.Relay, error)
 }
 
-// lets reports whether a request would be let in by a.
+// lets reports whether a request to [Runner.Serve] would be let in by a.
 func (r *Runner) lets(a *webAccess, req *http.Request) bool {
 	if a.credentials == nil {
-		return true
+		srv, ok := req.Context().Value(http.ServerContextKey).(*http.Server)
+		if !ok {
+			return false
+		}
+		w, ok := srv.Handler.(*webHandler)
+		return ok && w.loopback
 	}
 	_, err := r.sessions.Access(a.credentials.Access(nil), a.credentials).Identify(req)
 	return err == nil

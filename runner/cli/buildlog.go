@@ -188,12 +188,18 @@ func (p *logPrinter) json(ctx context.Context) error {
 		}
 		for _, l := range logs {
 			var content strings.Builder
-			for first := int64(0); first < l.Lines; first += logLines {
+			for first := int64(0); first < l.Lines; {
 				text, err := p.text(ctx, l, first)
 				if err != nil {
 					return err
 				}
+				if text == "" {
+					break
+				}
 				content.WriteString(text)
+				for range strings.Lines(text) {
+					first++
+				}
 			}
 			all = append(all, logText{p.build.ID, s.Number, s.Name, l.ID, l.Name, l.Type, l.Complete, content.String()})
 		}

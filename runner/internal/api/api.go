@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bothy/runner/config"
@@ -57,6 +58,7 @@ type API struct {
 	streams streams
 	follows follows
 	zippers zippers
+	changes atomic.Uint64 // of who may listen
 }
 
 func (a *API) config() *config.Config { return a.Options.Config() }
@@ -86,8 +88,17 @@ func (a *API) Close() { a.hub.close() }
 // that are followed by requests that still does not let in, since whoever follows
 // one could not go on where it was cut.
 func (a *API) DropListeners(still func(*http.Request) bool) {
+	a.changes.Add(1) // who is being let in just now, by what counted before, asks below
 	a.hub.drop(errChanged)
 	a.follows.check(still)
+}
+
+// outdated reports whether who may listen has changed since the sender of a
+// request was looked at. What goes on asks when it can be dropped: a password
+// takes a while to check.
+func (a *API) outdated(ctx context.Context) bool {
+	who, _ := ctx.Value(identityKey{}).(admitted)
+	return who.revocable && who.change != a.changes.Load()
 }
 
 // serveAPI answers what lies below /api/.

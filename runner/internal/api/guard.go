@@ -19,12 +19,13 @@ func (a *API) guard(acc Access, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
+		change := a.changes.Load()
 		id, err := acc.Check(r, a.config())
 		if err != nil {
 			a.refuse(w, r, a.loginError(h, acc, err))
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(withIdentity(r.Context(), id, acc.Revocable)))
+		next.ServeHTTP(w, r.WithContext(withIdentity(r.Context(), admitted{id, acc.Revocable, change})))
 	})
 }
 

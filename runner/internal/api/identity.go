@@ -89,10 +89,11 @@ type identityKey struct{}
 type admitted struct {
 	Identity
 	revocable bool
+	change    uint64 // the last one of who may listen, before the sender was looked at
 }
 
-func withIdentity(ctx context.Context, i Identity, revocable bool) context.Context {
-	return context.WithValue(ctx, identityKey{}, admitted{i, revocable})
+func withIdentity(ctx context.Context, who admitted) context.Context {
+	return context.WithValue(ctx, identityKey{}, who)
 }
 
 func isRevocable(ctx context.Context) bool {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -410,6 +411,45 @@ func TestReload(t *testing.T) {
 	}
 	r.call("builders/hold", "force", `{}`).failed(404, codeInvalidRequest, "not known")
 	r.call("schedulers/1", "enable", `{"enabled":true}`).failed(404, codeInvalidRequest, "not known")
+}
+
+// TestRevokedWhileLoggingIn: who may listen changes while somebody's password is
+// checked. What that check said no longer counts.
+func TestRevokedWhileLoggingIn(t *testing.T) {
+	var r *rig
+	changing := Access{Revocable: true, Identify: func(*http.Request) (Identity, error) {
+		r.api.DropListeners(func(*http.Request) bool { return false })
+		return Identity{Name: "bob", Role: config.Viewer}, nil
+	}}
+	r = newRig(t, basic(), rigOptions{access: changing})
+	for _, path := range []string{"/ws", "/sse/listen/builds"} {
+		resp, err := r.srv.Client().Get(r.srv.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	r.build("hold")
+	r.holds("hold")
+	var text []byte
+	until(t, "the log is there", func() bool {
+		resp, err := r.srv.Client().Get(r.srv.URL + "/api/v2/builds/1/steps/1/logs/stdio/raw_inline?follow=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return false
+		}
+		if text, err = io.ReadAll(resp.Body); err == nil {
+			t.Errorf("%q, as if that were the end", text)
+		}
+		return true
+	})
+	r.fleet.release()
 }
 
 // stream reads server-sent events: each is "EVENT DATA".

@@ -257,6 +257,9 @@ func raw(w http.ResponseWriter, r *http.Request, c *call, attach bool) error {
 	if on.n != 0 && r.Method != http.MethodHead {
 		ctx, end := c.a.follows.begin(r)
 		defer end()
+		if c.a.outdated(ctx) {
+			end()
+		}
 		return s.done(c, s.follow(ctx, rd))
 	}
 	return s.done(c, lines(r.Context(), rd, 0, -1, s.plain))

@@ -99,6 +99,10 @@ func (a *API) listenSSE(w http.ResponseWriter, r *http.Request, path string) {
 		return
 	}
 	defer a.hub.leave(l)
+	if a.outdated(r.Context()) {
+		a.writeError(w, r, fail(http.StatusServiceUnavailable, codeServer, "%s", errChanged.Error()))
+		return
+	}
 	if path != "" {
 		if err := a.hub.consume(l, path); err != nil {
 			a.writeError(w, r, badRequest("%s", err.Error()))

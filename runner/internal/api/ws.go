@@ -32,6 +32,10 @@ func (a *API) serveWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.hub.leave(l)
+	if a.outdated(r.Context()) {
+		a.writeError(w, r, fail(http.StatusServiceUnavailable, codeServer, "%s", errChanged.Error()))
+		return
+	}
 	if !mayHijack(w) {
 		a.writeError(w, r, fail(http.StatusNotImplemented, codeInvalidRequest, "no WebSocket over this connection"))
 		return

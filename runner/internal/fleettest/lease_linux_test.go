@@ -134,6 +134,19 @@ func TestSuspended(t *testing.T) {
 	}
 }
 
+// goesOn waits until output comes of a request's first build, if that has not ended.
+func (m *master) goesOn(request int64) {
+	m.t.Helper()
+	size := func() int {
+		if steps := m.steps(m.build(request, 1)); len(steps) > 0 {
+			return len(m.log(steps[0]))
+		}
+		return 0
+	}
+	before := size()
+	until(m.t, "no output comes after the cut", func() bool { return m.build(request, 1).Complete || size() > before })
+}
+
 // Cuts that are shorter than the lease, at any moment under load: no build between
 // two Bothys notices, and each log is whole to the byte.
 func TestCuts(t *testing.T) {
@@ -159,12 +172,13 @@ func TestCuts(t *testing.T) {
 		for range rounds {
 			<-time.After(moment(100*time.Millisecond, 2*time.Second))
 			cut(moment(time.Second, longest))
+			m.goesOn(all[0]) // else one cut follows the other, for longer than the lease
 		}
 		for _, r := range all {
 			m.whole(r, printed(count))
 		}
 	}
-	pauses := int(time.Duration(rounds) * (longest/2 + time.Second) / pause)
+	pauses := int(time.Duration(rounds) * (longest/2 + 5*time.Second) / pause)
 	loaded := &plan{}
 	loaded.add(planWorker{Name: "far", MaxBuilds: builds}, planBuilder{Steps: []planStep{{Name: "lines", Run: lines(count, pauses)}}})
 	for _, f := range []fault{unplugged, dropped} {

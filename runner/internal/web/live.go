@@ -141,17 +141,6 @@ func (l *live) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.dropLocked()
-}
-
-// drop ends all streams; who may listen can connect again.
-func (l *live) drop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.dropLocked()
-}
-
-func (l *live) dropLocked() {
 	for st := range l.streams {
 		close(st.gone)
 		delete(l.streams, st)
@@ -211,8 +200,9 @@ func (l *live) tell() {
 	}
 }
 
-// DropStreams ends all streams after a change of who may look.
-func (s *Web) DropStreams() { s.live.drop() }
+// CheckStreams ends the streams of those whom still does not let in, after a
+// change of who may look. Those of programs that embed the page go on.
+func (s *Web) CheckStreams(still func(*http.Request) bool) { s.listeners.check(still) }
 
 // version changes with everything that is told of.
 func (s *Web) version() uint64 { return s.Store.Version() }
@@ -237,8 +227,8 @@ func (s *Web) follow() (stop func(), err error) {
 // serveLive is the stream of a browser, for all its tabs and panels. It begins
 // with "hello", the version of what can be seen now and the sum of the static
 // files; each message after it has a version as its id and names topics.
-func (s *Web) serveLive(w http.ResponseWriter, r *http.Request) {
-	c := s.call(w, r, &Access{}, nil)
+func (s *Web) serveLive(w http.ResponseWriter, r *http.Request, acc *Access) {
+	c := s.call(w, r, acc, nil)
 	if r.Method == http.MethodHead {
 		w.Header().Set("Content-Type", "text/event-stream")
 		return
@@ -249,9 +239,11 @@ func (s *Web) serveLive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.live.leave(st)
+	listening, end := s.listeners.begin(r, acc)
+	defer end()
 	// What was decided before the stream began and is not on disk yet would be
 	// neither in the version that it begins with nor told.
-	ctx, cancel := context.WithTimeout(r.Context(), settleTime)
+	ctx, cancel := context.WithTimeout(listening, settleTime)
 	err = s.Engine.Settle(ctx)
 	late := ctx.Err() != nil
 	cancel()
@@ -286,7 +278,7 @@ func (s *Web) serveLive(w http.ResponseWriter, r *http.Request) {
 			err = write(": \n\n")
 		case <-st.gone:
 			return
-		case <-r.Context().Done():
+		case <-listening.Done():
 			return
 		}
 	}

@@ -73,8 +73,9 @@ func TestLogInTheBrowser(t *testing.T) {
 	if line := eval[float64](b, `+document.elementFromPoint(400, 400).closest(".r").id.slice(1)`); line < 540 || line > 580 {
 		t.Errorf("10,000 pixels further down is line %v", line)
 	}
-	for range 60 {
-		eval[any](b, `(() => { document.querySelector(".lv-log").scrollBy(0, -250); return null; })()`)
+	for range 60 { // the browser joins steps that it has not told of; no step may be wider than what is above
+		eval[any](b, `(() => { window.told = false; document.querySelector(".lv-log").scrollBy(0, -250); requestAnimationFrame(() => { window.told = true; }); return null; })()`)
+		b.until("window.told")
 	}
 	b.until(inSight("L1"))
 

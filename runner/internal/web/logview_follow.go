@@ -262,17 +262,19 @@ func (s *Web) serveFollow(c *call) error {
 	}
 	key := tailKey{p.Log.ID, q.Whole}
 	t, err := s.viewer.tails.join(key, func() (*logs.Reader, *rowWriter, error) {
-		rd, err := c.reader(p.Log)
+		rows, err := rowsFor(&p, logQuery{Whole: q.Whole})
 		if err != nil {
 			return nil, nil, err
 		}
-		rows, err := rowsFor(&p, logQuery{Whole: q.Whole})
+		rd, err := c.reader(p.Log)
 		return rd, rows, err
 	}, func(err error) { s.log.Warn("log not closed", "err", err) })
 	if err != nil {
 		return err
 	}
 	defer s.viewer.tails.leave(key, t)
+	listening, end := s.listeners.begin(c.r, c.acc)
+	defer end()
 	h := c.w.Header()
 	h.Set("Content-Type", "application/x-ndjson")
 	h.Set("Cache-Control", "no-store")
@@ -311,7 +313,7 @@ func (s *Web) serveFollow(c *call) error {
 		select {
 		case <-changed:
 		case <-beat.C:
-		case <-c.ctx().Done():
+		case <-listening.Done():
 			return nil
 		}
 	}

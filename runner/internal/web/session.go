@@ -227,6 +227,7 @@ func (s *Web) postLogin(w http.ResponseWriter, r *http.Request, acc *Access) {
 	}
 	if acc.Logout != nil {
 		acc.Logout(r) // the session before, which the browser forgets now
+		s.listeners.forget(r)
 	}
 	s.log.Info("login", "user", f.Get("user"), "from", r.RemoteAddr)
 	http.SetCookie(w, s.cookie(r, id, int(sessionTime/time.Second)))
@@ -241,6 +242,7 @@ func (s *Web) postLogout(w http.ResponseWriter, r *http.Request, acc *Access) {
 	}
 	if acc.Logout != nil {
 		acc.Logout(r)
+		s.listeners.forget(r)
 	}
 	http.SetCookie(w, s.cookie(r, "", -1))
 	c.redirect("./")

@@ -34,14 +34,15 @@ type Options struct {
 // Web is the page of a master. [Web.Handler] serves it.
 type Web struct {
 	Options
-	log    *slog.Logger
-	began  time.Time
-	look   func() *look // made when the first page is asked for: a terminal's master shows none
-	pages  []page
-	live   live
-	notes  notes
-	zipped sync.Pool // of *gzip.Writer
-	viewer logViewer
+	log       *slog.Logger
+	began     time.Time
+	look      func() *look // made when the first page is asked for: a terminal's master shows none
+	pages     []page
+	live      live
+	listeners listeners
+	notes     notes
+	zipped    sync.Pool // of *gzip.Writer
+	viewer    logViewer
 }
 
 // Access says who may do what on the page, and how people prove who they are.
@@ -84,11 +85,11 @@ func (s *Web) Handler(acc Access) http.Handler {
 		in.HandleFunc("GET "+p.path, func(w http.ResponseWriter, r *http.Request) { s.get(w, r, p, &acc) })
 		in.HandleFunc("POST "+p.path, func(w http.ResponseWriter, r *http.Request) { s.post(w, r, p, &acc) })
 	}
-	in.HandleFunc("GET /live", s.serveLive)
+	in.HandleFunc("GET /live", func(w http.ResponseWriter, r *http.Request) { s.serveLive(w, r, &acc) })
 	in.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c := s.call(w, r, &acc, nil)
-		if len(r.URL.Path) > 1 && r.URL.Path[len(r.URL.Path)-1] == '/' {
-			c.redirect(c.up() + r.URL.Path[1:len(r.URL.Path)-1])
+		if path := r.URL.EscapedPath(); len(path) > 1 && path[len(path)-1] == '/' {
+			c.redirect(c.up() + path[1:len(path)-1])
 			return
 		}
 		c.fail(notFound("there is no page at this address"))

@@ -88,7 +88,7 @@
     b.above.style.height = a * unit + "px";
     b.below.style.height = z * unit + "px";
   }
-  const lacks = (b) => b.k >= 0 && (b.old || b.lo > b.k * chunk || b.hi < b.k * chunk + size(b));
+  const lacks = (b) => b.k >= 0 && !b.failed && (b.old || b.lo > b.k * chunk || b.hi < b.k * chunk + size(b));
 
   // put has rows take their place in their chunk; first is the number of the
   // first, from 0. What stands there from that on is replaced.
@@ -228,7 +228,10 @@
     if (!p) return;
     target = null;
     const b = get(p, Math.max(chunks(p) - 1, -head));
-    if (!list.includes(b)) show(b, Math.max(0, tall() - size(b) * unit));
+    if (!list.includes(b)) {
+      show(b, Math.max(0, tall() - size(b) * unit));
+      scrollTo(room); // first: fill would fill all from where one was
+    }
     fill();
     place();
     scrollTo(room);
@@ -317,6 +320,13 @@
     const y = box.scrollTop, t = top + b.el.offsetTop + b.above.offsetHeight;
     return b.hi > b.lo ? t <= y || b.above.offsetHeight === 0 : top + b.el.offsetTop + b.el.offsetHeight < y;
   }
+  function later(b, ms) { // asks again, but not at once
+    b.failed = true;
+    setTimeout(() => {
+      b.failed = false;
+      load();
+    }, ms);
+  }
   async function bring(b) {
     const ask = b.busy = new AbortController();
     loading++;
@@ -327,7 +337,10 @@
       if (whole) q.set("in", "build");
       const answer = await fetch(b.p.path + "/lines?" + q, {headers, signal: ask.signal});
       const text = await answer.text();
-      if (!answer.ok) return say(text.trim() || "the log cannot be read");
+      if (!answer.ok) {
+        later(b, answer.status < 500 ? 60000 : 3000);
+        return say(text.trim() || "the log cannot be read");
+      }
       const lines = +answer.headers.get("X-Lines");
       if (lines > b.p.lines) b.p.lines = lines;
       const els = parse(text), live = new Map();
@@ -345,7 +358,7 @@
     } catch (e) {
       if (e.name !== "AbortError") {
         say("the master cannot be reached");
-        setTimeout(load, 3000);
+        later(b, 3000);
       }
     } finally {
       b.busy = null;
