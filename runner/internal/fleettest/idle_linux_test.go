@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"bothy/runner/internal/remote/lasting"
 	"bothy/runner/internal/remote/wire"
 	"bothy/runner/internal/remote/wire/bothy"
 	"bothy/runner/internal/remote/wire/msgpack"
@@ -32,7 +33,7 @@ type idler struct {
 }
 
 // pingEvery is what "bothy worker" does with a lease of two minutes.
-const pingEvery = 10 * time.Second
+const pingEvery = 15 * time.Second
 
 // startIdlers connects workers to a master, some at a time. They end with the test.
 func startIdlers(t testing.TB, m *master, names []string, packets bool) {
@@ -119,11 +120,9 @@ func (w *idler) connect(url string) (err error) {
 }
 
 func (w *idler) ping() {
-	tick := time.NewTicker(pingEvery)
-	defer tick.Stop()
 	for id := uint64(1); ; id++ {
 		select {
-		case <-tick.C:
+		case <-time.After(time.Until(lasting.NextPing(time.Now(), pingEvery))):
 		case <-w.ctx.Done():
 			return
 		}

@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/coder/websocket"
 
@@ -15,8 +16,8 @@ var errHeld = errors.New("a worker of this name is cut off, and what it runs is 
 
 // serveLasting serves a connection of another Bothy, from its first packet to its
 // end. The connection may be one of several of a session.
-func (p *peer) serveLasting(w *Worker, ws *websocket.Conn) error {
-	sock := lasting.NewSocket(ws, nil, p.l.tools, DeadAfter)
+func (p *peer) serveLasting(w *Worker, ws *websocket.Conn, conn net.Conn) error {
+	sock := lasting.NewSocket(ws, conn, p.l.tools, DeadAfter)
 	defer sock.Close()
 	h, err := readHello(sock)
 	if err != nil {

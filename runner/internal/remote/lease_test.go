@@ -76,7 +76,7 @@ func (f *fakeBothy) socket() *lasting.Socket {
 	if got := resp.Header.Get(bothy.Header); got != bothy.Version {
 		f.t.Fatalf("the master's header is %q", got)
 	}
-	return lasting.NewSocket(ws, nil, f.tools, DeadAfter)
+	return lasting.NewSocket(ws, f.conn, f.tools, DeadAfter)
 }
 
 // connect makes a connection, and returns the master's answer to the hello.

@@ -40,7 +40,7 @@ func (p *peer) serveMsgpack(conn net.Conn) error {
 		return err
 	}
 	if lasting {
-		return p.serveLasting(w, ws)
+		return p.serveLasting(w, ws, conn)
 	}
 	if err := p.link(); err != nil {
 		return err

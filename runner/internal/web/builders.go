@@ -80,8 +80,12 @@ func is(field string, value any) store.Cond {
 
 func (c *call) builders() (*buildersPage, error) {
 	q := c.r.URL.Query()
+	find, err := c.sought()
+	if err != nil {
+		return nil, err
+	}
 	p := &buildersPage{
-		call: c, Query: strings.TrimSpace(q.Get("q")), Tag: q.Get("tag"), Gone: q.Get("gone") != "", From: number(q.Get("from")),
+		call: c, Query: find, Tag: q.Get("tag"), Gone: q.Get("gone") != "", From: number(q.Get("from")),
 	}
 	words := strings.Fields(strings.ToLower(p.Query))
 	var rows []builderLine

@@ -3,10 +3,10 @@ package web_test
 import (
 	"bufio"
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"bothy/runner"
 	"bothy/runner/config"
@@ -91,11 +91,49 @@ func TestStreamsEndWhenUsersCome(t *testing.T) {
 	c := fleet("w1")
 	c.Builders[0].Source.Kind = config.SourceNone
 	r := serve(t, c)
-	lines := r.listen(&http.Client{Timeout: time.Hour}, "live")
+	lines := r.listen(&http.Client{}, "live")
 	next := guarded(t, "ana")
 	next.Dir, next.BaseDir = c.Dir, c.BaseDir
 	if _, err := r.Reload(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
 	ends(t, "nobody", lines)
+}
+
+// Without users nobody may look at a master that other machines reach: those who
+// listen when the last user goes are told no more.
+func TestStreamsEndWhenUsersGo(t *testing.T) {
+	c := guarded(t, "ana")
+	r := &rig{t: t, Runner: start(t, c, runner.Options{})}
+	ln, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go r.Serve(ln)
+	t.Cleanup(func() { ln.Close() })
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	r.url = "http://127.0.0.1:" + port + "/"
+	ana, _ := r.session("ana", "correct horse")
+	lines := r.listen(ana, "live")
+	next := guarded(t)
+	next.Dir, next.BaseDir = c.Dir, c.BaseDir
+	if _, err := r.Reload(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, "ana", lines)
+}
+
+// A log that is written can be asked about without following it.
+func TestHeadOfAStream(t *testing.T) {
+	hold := newGate(t)
+	r := newRig(t, &config.Config{Builders: []config.Builder{builder("b", "echo hello; "+hold.wait)}})
+	r.submit(runner.Request{Builder: "b"})
+	const log = "builders/b/builds/1/steps/1/logs/stdio/follow"
+	r.listen(&http.Client{}, log)
+	for _, path := range []string{"live", log} {
+		if resp, _ := r.do(http.MethodHead, path, nil); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	hold.open()
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -223,6 +224,44 @@ func TestFollowReconnects(t *testing.T) {
 	b.keys("g")
 	b.until(inSight("L1"))
 	b.until(`[...document.querySelectorAll(".lv-log .r code")].map((c) => c.textContent).slice(1, 81).join() === Array.from({length: 80}, (_, i) => i % 2 ? "half" : "line " + (i / 2 + 1)).join()`)
+}
+
+// Lines that the master refuses are not asked for again and again.
+func TestRefusedLinesInTheBrowser(t *testing.T) {
+	r := newRig(t, &config.Config{Builders: []config.Builder{builder("b", "seq 1 5000")}})
+	r.build(runner.Request{Builder: "b"})
+	h := http.StripPrefix(strings.TrimSuffix(prefix, "/"), r.Handler())
+	var mu sync.Mutex
+	asked := map[string]int{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if strings.HasSuffix(q.URL.Path, "/lines") {
+			mu.Lock()
+			asked[q.URL.Query().Get("from")]++
+			mu.Unlock()
+			http.Error(w, "this log is no longer kept", http.StatusNotFound)
+			return
+		}
+		h.ServeHTTP(w, q)
+	}))
+	t.Cleanup(srv.Close)
+	r.url = srv.URL + prefix
+	b := r.tab()
+	b.open("builders/b/builds/1/steps/1/logs/stdio")
+	b.until(ready)
+	b.keys("G")
+	b.says(".lv-state", "no longer kept")
+	for range 20 {
+		eval[any](b, `(() => { window.told = false; document.querySelector(".lv-log").scrollBy(0, -10); requestAnimationFrame(() => { window.told = true; }); return null; })()`)
+		b.until("window.told")
+	}
+	b.forgive("404")
+	mu.Lock()
+	defer mu.Unlock()
+	for from, n := range asked {
+		if n > 2 {
+			t.Errorf("lines from %s on are asked for %d times", from, n)
+		}
+	}
 }
 
 // Without script the same pages have links to all there is.

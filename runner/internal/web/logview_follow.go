@@ -33,7 +33,7 @@ const (
 	// maxFollowers bounds open streams.
 	maxFollowers = 4096
 	// followBeat is how often something is sent when nothing happens, so that
-	// the script knows a silent stream from a broken one. logview.js: patience.
+	// the script knows a silent stream from a broken one. logfollow.js: patience.
 	followBeat = 10 * time.Second
 )
 
@@ -213,7 +213,7 @@ func (w *rowWriter) tail(ctx context.Context, rd *logs.Reader, old *tailState) (
 }
 
 // message is what a follower is sent who has the lines before next: JSON, in one
-// line, as logview.js takes it. It returns which lines the follower has then.
+// line, as logfollow.js takes it. It returns which lines the follower has then.
 func (st *tailState) message(buf []byte, next int64) ([]byte, int64) {
 	first := 0
 	for first < len(st.rows) && st.rows[first].no < next {
@@ -259,6 +259,10 @@ func (s *Web) serveFollow(c *call) error {
 	p, err := c.partOf()
 	if err != nil {
 		return err
+	}
+	if c.r.Method == http.MethodHead { // would take a stream that nobody reads
+		c.w.Header().Set("Content-Type", "application/x-ndjson")
+		return nil
 	}
 	key := tailKey{p.Log.ID, q.Whole}
 	t, err := s.viewer.tails.join(key, func() (*logs.Reader, *rowWriter, error) {

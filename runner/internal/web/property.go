@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // property is a property with where it is from.
@@ -46,6 +47,15 @@ func valueText(v any) string {
 		return fmt.Sprint(v)
 	}
 	return string(b)
+}
+
+// sought is what a list is searched for: words.
+func (c *call) sought() (string, error) {
+	find := strings.TrimSpace(c.r.URL.Query().Get("q"))
+	if len(find) > maxFind {
+		return "", badRequest("more than %d bytes to search for", maxFind)
+	}
+	return find, nil
 }
 
 // number reads a number that an address holds: what is none, or negative, is 0.

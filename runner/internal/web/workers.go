@@ -68,7 +68,11 @@ func (p *workersPage) Next() int {
 
 func (c *call) workers() (*workersPage, error) {
 	q := c.r.URL.Query()
-	p := &workersPage{call: c, Query: strings.TrimSpace(q.Get("q")), Gone: q.Get("gone") != "", From: number(q.Get("from"))}
+	find, err := c.sought()
+	if err != nil {
+		return nil, err
+	}
+	p := &workersPage{call: c, Query: find, Gone: q.Get("gone") != "", From: number(q.Get("from"))}
 	var rows []workerRow
 	views := c.s.Engine.Workers()
 	for _, v := range views {

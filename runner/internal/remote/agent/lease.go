@@ -76,7 +76,7 @@ func (h *leased) pingEvery() time.Duration {
 	if n, _ := h.commands.busy(); n > 0 {
 		every = pingBusy
 	}
-	return min(every, max(h.lease/12, 100*time.Millisecond))
+	return min(every, max(h.lease/8, 100*time.Millisecond))
 }
 
 // valid is an error when the lease is over.

@@ -52,7 +52,7 @@ func (s *Stream) take(a *attachment, packet []byte) error {
 	if s.at != a {
 		return errReplaced
 	}
-	a.last = time.Now()
+	a.dead.Reset(s.o.Dead)
 	if s.err != nil {
 		return nil // it is being told so
 	}
@@ -69,7 +69,7 @@ func (s *Stream) take(a *attachment, packet []byte) error {
 		}
 		a.rouse()
 	case bothy.Ping:
-		s.heard = a.last
+		s.heard = time.Now()
 		a.pong, a.ponging = p.ID, true
 		a.rouse()
 	case bothy.Pong:

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ type wire struct {
 type end struct {
 	in, out wire
 	once    *sync.Once
-	stall   chan struct{} // what is read waits for it, if it is not nil
+	deaf    atomic.Bool // what comes is lost
 	sent    func(packet []byte)
 }
 
@@ -39,22 +40,20 @@ func pipe() (a, b *end) {
 var errPipe = errors.New("the pipe is cut")
 
 func (e *end) Read() ([]byte, error) {
-	if e.stall != nil {
+	for {
 		select {
-		case <-e.stall:
 		case <-e.in.cut:
+			return nil, errPipe
+		default:
 		}
-	}
-	select {
-	case <-e.in.cut:
-		return nil, errPipe
-	default:
-	}
-	select {
-	case p := <-e.in.packets:
-		return p, nil
-	case <-e.in.cut:
-		return nil, errPipe
+		select {
+		case p := <-e.in.packets:
+			if !e.deaf.Load() {
+				return p, nil
+			}
+		case <-e.in.cut:
+			return nil, errPipe
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package lasting
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"bothy/runner/internal/remote/wire/bothy"
@@ -18,26 +19,38 @@ type Conn interface {
 }
 
 // attachment is a connection of the stream. Its fields are under the stream's mu
-// but for conn, wake and ctx.
+// but for s, conn and ctx. What is written is written by a goroutine that is there
+// only while there is something: idle connections are many.
 type attachment struct {
+	s      *Stream
 	conn   Conn
-	wake   chan struct{}
 	ctx    context.Context // ends when the connection is to end; its cause says why
 	cancel context.CancelCauseFunc
 
-	last    time.Time // when something came
-	pong    uint64    // to be answered, if ponging
+	dead    *time.Timer // ends the connection when nothing comes
+	pong    uint64      // to be answered, if ponging
 	ponging bool
 	bye     string // to be said, if saying
 	saying  bool
-	pinged  time.Time // when the last ping was sent
+	pinged  time.Time   // when the last ping was sent
+	pinger  *time.Timer // for the next; nil: there was none
+
+	writing sync.WaitGroup // the writer
+	busy    bool           // there is one
+	again   bool           // it has to look again
+	closed  bool           // there will be none
 }
 
-// rouse makes the writer look for what there is to write.
+// rouse makes the writer look for what there is to write. The caller holds the
+// stream's mu.
 func (a *attachment) rouse() {
-	select {
-	case a.wake <- struct{}{}:
+	switch {
+	case a.closed:
+	case a.busy:
+		a.again = true
 	default:
+		a.busy = true
+		a.writing.Go(a.write)
 	}
 }
 
@@ -45,8 +58,10 @@ func (a *attachment) rouse() {
 // has this side's messages up to has. The error is never nil; it wraps [ErrOver]
 // if the session is over.
 func (s *Stream) Serve(c Conn, has uint64) error {
-	a := &attachment{conn: c, wake: make(chan struct{}, 1), last: time.Now(), pinged: time.Now()}
+	a := &attachment{s: s, conn: c, pinged: time.Now()}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	a.dead = time.AfterFunc(s.o.Dead, func() { a.cancel(fmt.Errorf("%w for %v", ErrSilent, s.o.Dead)) })
+	defer a.dead.Stop()
 	if err := s.attach(a, has); err != nil {
 		c.Close() // err tells why
 		return err
@@ -55,12 +70,6 @@ func (s *Stream) Serve(c Conn, has uint64) error {
 	defer s.changed()
 	closed := context.AfterFunc(a.ctx, func() { c.Close() })
 	defer closed()
-	defer s.watch(a).Stop()
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		a.cancel(s.write(a))
-	}()
 	for {
 		packet, err := c.Read()
 		if err == nil {
@@ -71,7 +80,13 @@ func (s *Stream) Serve(c Conn, has uint64) error {
 			break
 		}
 	}
-	<-written
+	s.mu.Lock()
+	a.closed = true
+	if a.pinger != nil {
+		a.pinger.Stop()
+	}
+	s.mu.Unlock()
+	a.writing.Wait()
 	c.Close() // the connection is over either way
 	return s.detach(a)
 }
@@ -124,73 +139,65 @@ func (s *Stream) drop(a *attachment, why error) {
 	s.widen() // to the spool
 }
 
-// watch ends a connection whose peer is silent.
-func (s *Stream) watch(a *attachment) *time.Timer {
-	var t *time.Timer
-	check := func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		silent := time.Since(a.last)
-		if silent >= s.o.Dead {
-			a.cancel(fmt.Errorf("%w for %v", ErrSilent, s.o.Dead))
-			return
-		}
-		t.Reset(s.o.Dead - silent)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t = time.AfterFunc(s.o.Dead, check)
-	return t
-}
-
-// write writes what there is until the connection ends.
-func (s *Stream) write(a *attachment) error {
-	w := writer{s: s, a: a}
+// write writes what there is.
+func (a *attachment) write() {
+	w := writer{s: a.s, a: a}
 	defer w.free()
 	for {
 		over, err := w.collect()
+		if err == nil && len(w.packets) > 0 {
+			err = a.conn.Write(w.packets)
+		}
+		if err == nil && over {
+			err = a.s.Err()
+		}
 		if err != nil {
-			return err
+			a.cancel(err)
+			return // and no other writer comes
 		}
-		if len(w.packets) > 0 {
-			if err := a.conn.Write(w.packets); err != nil {
-				return err
-			}
-		}
-		if over {
-			return s.Err()
-		}
-		if w.more {
-			continue
-		}
-		w.free()
-		if err := s.rest(a); err != nil {
-			return err
+		if !w.more && a.rest() {
+			return
 		}
 	}
 }
 
-// rest waits until there is something to write, or a ping is due.
-func (s *Stream) rest(a *attachment) error {
-	var due <-chan time.Time
-	if s.o.PingEvery != nil {
-		s.mu.Lock()
-		in := s.o.PingEvery() - time.Since(a.pinged)
-		pending := s.ping.pending
-		s.mu.Unlock()
-		if !pending {
-			t := time.NewTimer(max(in, 0))
-			defer t.Stop()
-			due = t.C
-		}
+// rest reports whether the writer may go: it is called again when there is
+// something to write, or a ping is due.
+func (a *attachment) rest() bool {
+	s := a.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.again {
+		return false
 	}
-	select {
-	case <-a.wake:
-	case <-due:
-	case <-a.ctx.Done():
-		return context.Cause(a.ctx)
+	a.busy = false
+	if s.o.PingEvery == nil || s.ping.pending || a.closed {
+		return true
 	}
-	return nil
+	in := time.Until(NextPing(a.pinged, s.o.PingEvery()))
+	if a.pinger == nil {
+		a.pinger = time.AfterFunc(in, a.pingDue)
+	} else {
+		a.pinger.Reset(in)
+	}
+	return true
+}
+
+// pingDue is the timer's.
+func (a *attachment) pingDue() {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	a.rouse()
+}
+
+// NextPing is when a ping is due after the last one: that long after it or, so that
+// the many workers of a master wake it together, on the full second before.
+func NextPing(last time.Time, every time.Duration) time.Time {
+	due := last.Add(every)
+	if every < 10*time.Second {
+		return due
+	}
+	return due.Add(-time.Duration(due.Nanosecond()))
 }
 
 // writer gathers packets.
@@ -227,6 +234,7 @@ func (w *writer) collect() (over bool, err error) {
 	}
 	w.buf.b, w.packets, w.entries = w.buf.b[:0], w.packets[:0], w.entries[:0]
 	s.mu.Lock()
+	a.again = false
 	if s.at != a {
 		s.mu.Unlock()
 		return false, errReplaced
@@ -279,7 +287,7 @@ func (w *writer) packet(p bothy.Packet) {
 func (w *writer) ping() {
 	s, a := w.s, w.a
 	p := &s.ping
-	due := p.wanted || s.o.PingEvery != nil && time.Since(a.pinged) >= s.o.PingEvery()
+	due := p.wanted || s.o.PingEvery != nil && !time.Now().Before(NextPing(a.pinged, s.o.PingEvery()))
 	if !due || p.pending {
 		return
 	}

@@ -16,18 +16,18 @@ import (
 // Socket is a [Conn] over a WebSocket.
 type Socket struct {
 	ws    *websocket.Conn
-	conn  *Corked // nil: each packet is written by itself
+	conn  net.Conn
 	tools *Tools
 	limit time.Duration
 	buf   *buffer
 	small [128]byte
 }
 
-// NewSocket returns a Conn that writes within limit or fails. corked, if not nil,
-// is the connection that ws writes to.
-func NewSocket(ws *websocket.Conn, corked *Corked, tools *Tools, limit time.Duration) *Socket {
+// NewSocket returns a Conn that writes within limit or fails. conn is the
+// connection that ws writes to; packets are gathered if it is [Corked].
+func NewSocket(ws *websocket.Conn, conn net.Conn, tools *Tools, limit time.Duration) *Socket {
 	ws.SetReadLimit(bothy.MaxPacket)
-	return &Socket{ws: ws, conn: corked, tools: tools, limit: limit}
+	return &Socket{ws: ws, conn: conn, tools: tools, limit: limit}
 }
 
 // Read implements [Conn].
@@ -74,18 +74,21 @@ func readOn(b []byte, r io.Reader) ([]byte, error) {
 
 // Write implements [Conn].
 func (s *Socket) Write(packets [][]byte) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
-	defer cancel()
-	if s.conn != nil {
-		s.conn.cork()
+	// A deadline costs less than a context, and there are many small writes.
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limit)); err != nil {
+		return fmt.Errorf("connection lost: %w", err)
+	}
+	corked, _ := s.conn.(*Corked)
+	if corked != nil {
+		corked.cork()
 	}
 	for _, p := range packets {
-		if err = s.ws.Write(ctx, websocket.MessageBinary, p); err != nil {
+		if err = s.ws.Write(context.Background(), websocket.MessageBinary, p); err != nil {
 			break
 		}
 	}
-	if s.conn != nil {
-		if flushed := s.conn.uncork(); err == nil {
+	if corked != nil {
+		if flushed := corked.uncork(); err == nil {
 			err = flushed
 		}
 	}
