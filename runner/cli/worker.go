@@ -24,7 +24,7 @@ func workerFlags(fs *pflag.FlagSet) {
 	fs.String("master", "", "where the master listens: `HOST:PORT`, or tcp://, tls://, ws:// or wss:// before it; else BOTHY_MASTER")
 	fs.String("name", "", "the worker's `NAME` at the master; else BOTHY_NAME")
 	fs.String("password-file", "", "the `FILE` that holds the password; else BOTHY_PASSWORD_FILE")
-	fs.String("protocol", "", "pb (what Buildbot's masters speak) or msgpack; `P` is pb unless the master's address says otherwise")
+	fs.String("protocol", "", "`P` is pb (what most of Buildbot's masters speak) or msgpack; default: msgpack if the master speaks it")
 	fs.String("basedir", "", "the `DIR` for the builders' directories and \"info\"; else ./NAME")
 	fs.String("tac", "", "take all that is not given here from the buildbot.tac of that `FILE`, or in that directory")
 	fs.Bool("once", false, "end with the first connection")
@@ -115,9 +115,6 @@ func (c *call) workerOptions() (o agent.Options, umask int, err error) {
 		if o.Protocol, err = agent.ParseProtocol(name); err != nil {
 			return o, -1, err
 		}
-	}
-	if o.Protocol == "" {
-		o.Protocol = agent.PB
 	}
 	if dir := c.text("basedir"); dir != "" {
 		o.BaseDir = c.path(dir)

@@ -168,7 +168,7 @@ func (l *loop) abandonBuild(b *running, text string) {
 	}
 	if b.step.Number > 0 && b.step.Result == build.None {
 		s := b.step
-		s.Result, s.Completed, s.Text = build.Retry, time.Now(), text
+		s.Result, s.Completed, s.Text = build.Retry, endOf(s.Started), text
 		l.stepEnded(b, s)
 	}
 	row := b.row

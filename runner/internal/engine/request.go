@@ -284,7 +284,6 @@ func (e *Engine) Why(ctx context.Context, id int64) ([]queue.Reason, error) {
 // recover takes up what an earlier master left: builds it was running are
 // RETRY and their requests pending again, at their place.
 func (l *loop) recover(rec store.Recovered) {
-	now := time.Now()
 	for i := range rec.Requests {
 		r := &request{row: rec.Requests[i], done: make(chan struct{})}
 		if err := json.Unmarshal(r.row.Spec, &r.spec); err != nil && len(r.row.Spec) > 0 {
@@ -300,7 +299,7 @@ func (l *loop) recover(rec store.Recovered) {
 	}
 	for _, u := range rec.Unfinished {
 		b := u.Build
-		b.Result, b.Completed = build.Retry, now
+		b.Result, b.Completed = build.Retry, endOf(b.Started)
 		b.Text = "retry: the master ended while it ran"
 		r := l.requests[b.Request]
 		if r != nil {
@@ -311,7 +310,7 @@ func (l *loop) recover(rec store.Recovered) {
 		}
 		l.batch.PutBuild(&b)
 		for _, s := range u.Steps {
-			s.Result, s.Completed, s.Text = build.Retry, now, "the master ended while it ran"
+			s.Result, s.Completed, s.Text = build.Retry, endOf(s.Started), "the master ended while it ran"
 			l.batch.PutStep(&s)
 		}
 	}

@@ -182,11 +182,11 @@ func (l *loop) buildSettled(b *running, d buildDone) {
 	r := b.req
 	if b.step.Result == build.None && b.step.Number > 0 { // there was a panic
 		s := b.step
-		s.Result, s.Completed, s.Text = d.row.Result, time.Now(), d.row.Result.String()
+		s.Result, s.Completed, s.Text = d.row.Result, endOf(s.Started), d.row.Result.String()
 		l.endStep(b, s)
 	}
 	b.row = d.row
-	b.row.Completed = time.Now()
+	b.row.Completed = endOf(b.row.Started)
 	delete(l.builds, b.row.ID)
 	r.running = nil
 	w := b.worker

@@ -79,7 +79,7 @@ func (r *buildRun) runStep(st *config.Step) {
 	got := r.collect(st, sl, out)
 	out.tests = got.text()
 	out = r.hide(st, &row, out)
-	row.Completed, row.Result, row.Text = time.Now(), out.result, out.describe()
+	row.Completed, row.Result, row.Text = endOf(row.Started), out.result, out.describe()
 	if out.result != build.Success || out.text != "" {
 		sl.header("%s", out.describe())
 	}
@@ -90,6 +90,10 @@ func (r *buildRun) runStep(st *config.Step) {
 	})
 	r.take(st, out)
 }
+
+// endOf is when something ends now that began at t: as much later as has passed,
+// even if the clock was set meanwhile, and never before it.
+func endOf(t time.Time) time.Time { return t.Add(max(0, time.Since(t))) }
 
 // cleanup bounds all always_run steps of a build that was stopped, together.
 func (r *buildRun) cleanup() context.Context {

@@ -51,11 +51,11 @@ steps = ['''`+gate("three")+`''']
 	three.Awaits("| three began\n")
 	one.Signal(syscall.SIGKILL)
 	three.Awaits("taking over")
-	two := s.Start("run", "two")
-	two.Awaits("| two began\n")
 	testrig.Until(t, "the build does not begin again", func() bool {
 		return strings.Count(three.Out.String(), "| three began\n") == 2
 	})
+	two := s.Start("run", "two") // not before: whoever is first would hold the base directory
+	two.Awaits("| two began\n")
 	three.Signal(syscall.SIGKILL)
 	two.Awaits("taking over")
 	s.Write("two.go", "")

@@ -11,6 +11,8 @@
 //	conn.go       Conn: a worker's connection, whatever the protocol
 //	link.go       what a protocol must do, and what it reports
 //	msgpack.go    MessagePack over WebSocket
+//	handshake.go  sessions with other Bothys: begun, gone on with, refused
+//	lease.go      leasedLink: such a session, which outlives its connections
 //	pb.go         Perspective Broker
 //	command.go    a remote command from its start to its end
 //	build.go      a build's directory; shell.go its commands; git.go its source
@@ -34,11 +36,46 @@
 // only on the connection they were started on. Over MessagePack its own log has
 // every message, and so every secret in a command.
 //
+// # Between two Bothys
+//
+// A worker of Bothy's that speaks MessagePack says so in a header of its request,
+// which Buildbot's masters ignore, as its workers ignore the master's. Then the
+// messages are the same, but they go through a stream of package lasting, below
+// which connections may come and go: nothing above it notices a cut. Only output
+// differs: it comes as bytes, and is not answered.
+//
+// The first packet is the worker's hello. To a new worker the master gives a session:
+// a token that nobody can guess, the epoch, the lease, the window. A worker that
+// comes with the token of its session goes on with it, in place of the connection
+// that may be half open. To any other token the answer is a refusal, logged: the
+// session is over, or it is another master's, and the worker ends what it runs
+// before it asks for a new one. A session lives in memory only, so none outlives its
+// master.
+//
+// The worker pings, and counts its lease from the sending of the last ping that was
+// answered, with a clock that counts suspension; it looks at it before it sends
+// anything. When the lease is over it ends its processes. The master counts from the
+// last ping it has seen, which is later, and adds the grace that ending takes and a
+// margin for the clocks: then the session is over ([worker.ErrLost]), and its builds
+// can be run again without running twice. Until then the [Conn] lives, tells that it
+// is cut ([worker.Holder]), and what is asked of the worker waits for it; only what
+// is to be cancelled or killed is answered at once, its worker ends it when it is
+// back or with the lease.
+//
+// A newcomer of the name gets it at once if it comes from the base directory of the
+// worker that is cut off, which only one process can have and in which nothing of an
+// earlier one runs; or if no build is held. Else it must wait for the lease.
+//
+// Each attempt's commands carry its token in their ids. What comes of a command that
+// nobody waits for any more is refused, and logged once.
+//
 // # Limits
 //
 // What a peer may make us hold: as a stranger some KiB and 10 s, and when there are
 // too many the address that has the most of them makes room; as a worker one
-// frame, and 1 MiB of output for each running command. When a log cannot be
-// written as fast as a worker sends, its connection is not read, and TCP slows
-// it down. A peer that does not read what it is sent for 30 s is dropped.
+// frame, and 1 MiB of output for each running command; as a Bothy's, the window of
+// 4 MiB and 20 MiB of uploads. When a log cannot be written as fast as a worker
+// sends, its connection is not read, and TCP slows it down; another Bothy is not
+// acknowledged, and waits. A peer that does not read what it is sent for 30 s is
+// dropped.
 package remote

@@ -73,7 +73,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	log := a.o.Logger
 	var b backoff
 	for {
-		log.Info("connecting", "master", a.o.Master.Addr, "protocol", a.o.Protocol, "tls", a.o.Master.TLS)
+		log.Info("connecting", "master", a.o.Master.Addr, "tls", a.o.Master.TLS)
 		attached, err := a.connect(ctx)
 		if attached {
 			b.worked()
@@ -154,6 +154,12 @@ func (a *Agent) connect(ctx context.Context) (attached bool, err error) {
 	}
 	dialing, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %v", limit))
 	defer cancel()
+	if a.o.Protocol == "" {
+		if a.o.Protocol, err = a.o.probe(dialing); err != nil {
+			return false, err
+		}
+		a.o.Logger.Info("the master was asked what it speaks", "protocol", a.o.Protocol)
+	}
 	conn, err := a.o.dial(dialing)
 	if err != nil {
 		return false, err

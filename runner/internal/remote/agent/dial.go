@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"time"
 )
@@ -16,6 +18,27 @@ const (
 	// connection is given up.
 	deadAfter = 30 * time.Second
 )
+
+// probe finds out what the master speaks, on a connection of its own and without
+// saying who asks: with Perspective Broker the master is the first to say
+// something, and it is no answer to a request of HTTP.
+func (o *Options) probe(ctx context.Context) (Protocol, error) {
+	conn, err := o.dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })() // a closed one does not mind
+	_, werr := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", o.Master.Addr)
+	var first [1]byte
+	if _, err := io.ReadFull(conn, first[:]); err != nil {
+		return "", fmt.Errorf("ask the master what it speaks: %w", cmp.Or(context.Cause(ctx), werr, err))
+	}
+	if first[0] == 'H' { // "HTTP/1.1 401 Unauthorized"
+		return Msgpack, nil
+	}
+	return PB, nil
+}
 
 // dial connects to the master: TCP, through the proxy if there is one, TLS if it
 // is wanted.

@@ -5,6 +5,7 @@
 //   - agent.go, backoff.go: connections, one after the other, and how it ends
 //   - dial.go, proxy.go: TCP, TLS, HTTP CONNECT
 //   - pb*.go, msgpack*.go: the two protocols
+//   - lease.go, clock*.go: a session with another Bothy, which outlives its connections
 //   - info.go, environ.go: what the worker says of itself, what its commands inherit
 //   - machine.go: processes
 //   - session.go, command.go: the commands of one connection

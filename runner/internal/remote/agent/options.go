@@ -46,6 +46,8 @@ type Options struct {
 	Name string
 	// Password is asked for before each connection.
 	Password func() (string, error)
+	// Protocol is what the master speaks; "": MessagePack if it can, which alone
+	// outlives cuts between two Bothys, otherwise Perspective Broker.
 	Protocol Protocol
 	// Once ends the worker with its first connection.
 	Once bool
@@ -90,7 +92,7 @@ func (o *Options) check() error {
 		return errors.New("a worker needs a password")
 	case o.Master.Addr == "":
 		return errors.New("a worker needs the address of its master")
-	case o.Protocol != PB && o.Protocol != Msgpack:
+	case o.Protocol != "" && o.Protocol != PB && o.Protocol != Msgpack:
 		return fmt.Errorf("unknown protocol %q", o.Protocol)
 	case !filepath.IsAbs(o.BaseDir):
 		return fmt.Errorf("base directory %q is not absolute", o.BaseDir)
